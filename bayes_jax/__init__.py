@@ -1,0 +1,1 @@
+"""Probability and inference over NumPyro distributions: no networks, no files, no plots."""

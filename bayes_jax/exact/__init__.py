@@ -1,0 +1,1 @@
+"""Models whose posterior and evidence are known exactly."""

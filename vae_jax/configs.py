@@ -1,0 +1,179 @@
+"""Every frozen config, validated where it is made. Standard library only: `--help` needs no jax.
+
+Configs are hashable, cross no `jit` and never enter the mathematics: builders read them once.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Head = Literal["bernoulli", "gaussian"]
+
+
+def _check(condition: bool, field: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"{field} is {value!r}: expected {expected}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, seen as what.
+
+    Attributes:
+        name: digits, mnist, binarized_mnist, or the path of an .npz / .npy file of images.
+        observation: bernoulli (0/1 pixels) or gaussian (dequantized grey levels in (0, 1)).
+        data_dir: folder that holds the data sets; the variable VAE_JAX_DATA, then a cache, if unset.
+        seed: of the 70/10/20 split and of the dequantization noise.
+    """
+
+    name: str = "digits"
+    observation: Head = "bernoulli"
+    data_dir: str | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        _check(bool(self.name), "name", self.name, "a data set or a path")
+        _check(
+            self.observation in ("bernoulli", "gaussian"),
+            "observation",
+            self.observation,
+            "bernoulli or gaussian",
+        )
+        _check(self.seed >= 0, "seed", self.seed, "at least 0")
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """What a system must know about one observation x.
+
+    Attributes:
+        dim: number of pixels; x has shape `[dim]`.
+        head: the observation model p(x | z) that fits the data.
+        min_variance: floor of every Gaussian variance, one for all models of a comparison.
+    """
+
+    dim: int
+    head: Head
+    min_variance: float = 1e-4
+
+    def __post_init__(self):
+        _check(self.dim >= 1, "dim", self.dim, "at least 1")
+        _check(self.head in ("bernoulli", "gaussian"), "head", self.head, "bernoulli or gaussian")
+        _check(self.min_variance > 0, "min_variance", self.min_variance, "a positive number")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The one training loop.
+
+    Attributes:
+        num_epochs: most epochs to train.
+        batch_size: examples per step.
+        learning_rate: of Adam.
+        patience: stop after so many epochs without a better validation value; the best is kept.
+        seed: of initialisation, shuffling and noise.
+    """
+
+    num_epochs: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    patience: int = 50
+    seed: int = 0
+
+    def __post_init__(self):
+        for field in ("num_epochs", "batch_size", "patience"):
+            _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
+        _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
+        _check(self.seed >= 0, "seed", self.seed, "at least 0")
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The seed VAE: encoder x-512-256-2L, ReLU, decoder L-256-512-x, trained on the ELBO.
+
+    Attributes:
+        latent_dim: L, the number of latent dimensions.
+        hidden_dims: widths of the encoder's hidden layers; the decoder has them reversed.
+    """
+
+    latent_dim: int = 16
+    hidden_dims: tuple[int, ...] = (512, 256)
+
+    def __post_init__(self):
+        _check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
+        _check(
+            all(width >= 1 for width in self.hidden_dims),
+            "hidden_dims",
+            self.hidden_dims,
+            "positive widths",
+        )
+
+
+@dataclass(frozen=True)
+class IWAEConfig(VAEConfig):
+    """The same networks trained on the importance-weighted bound (arXiv 1509.00519).
+
+    Attributes:
+        num_importance_samples: K of the bound.
+    """
+
+    num_importance_samples: int = 5
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check(
+            self.num_importance_samples >= 1,
+            "num_importance_samples",
+            self.num_importance_samples,
+            "at least 1",
+        )
+
+
+@dataclass(frozen=True)
+class LinearVAEConfig:
+    """Linear encoder and decoder, one shared noise scale: its optimum is PPCA (arXiv 1911.02469).
+
+    Attributes:
+        latent_dim: number of latent dimensions.
+    """
+
+    latent_dim: int = 16
+
+    def __post_init__(self):
+        _check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
+
+
+@dataclass(frozen=True)
+class PPCAConfig:
+    """Probabilistic PCA in closed form.
+
+    Attributes:
+        latent_dim: number of latent dimensions.
+    """
+
+    latent_dim: int = 16
+
+    def __post_init__(self):
+        _check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
+
+
+@dataclass(frozen=True)
+class FactorAnalysisConfig(PPCAConfig):
+    """Factor analysis (one noise variance per pixel) by EM.
+
+    Attributes:
+        latent_dim: number of latent dimensions.
+    """
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """A Bernoulli or Gaussian mixture, as the data ask, by EM.
+
+    Attributes:
+        num_components: number of mixture components.
+    """
+
+    num_components: int = 10
+
+    def __post_init__(self):
+        _check(self.num_components >= 1, "num_components", self.num_components, "at least 1")

@@ -1,0 +1,24 @@
+"""What the one training loop trains: a NamedTuple of pure functions."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class System(NamedTuple):
+    """One model family, ready to be trained. Gradient systems give init, step and evaluate; exact
+    ones (closed form, EM) give fit.
+
+    Attributes:
+        generative: `state -> GenerativeModel`.
+        init: `(key, batch) -> state`.
+        step: `(state, key, batch) -> (state, metrics)`, metrics a dict of scalars, pure.
+        evaluate: `(state, key, batch) -> metrics`, a dict of arrays `[batch]`, in nats per example;
+            "objective" is what validation watches (higher is better).
+        fit: `(key, x [num, dim]) -> state`.
+    """
+
+    generative: Callable
+    init: Callable | None = None
+    step: Callable | None = None
+    evaluate: Callable | None = None
+    fit: Callable | None = None
