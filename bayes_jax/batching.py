@@ -1,4 +1,4 @@
-"""One way to run a function of ONE observation over a batch: keys by index, memory by batch_size."""
+"""Run a function of ONE observation over a batch: keys by index, memory by batch_size."""
 
 from collections.abc import Callable
 

@@ -35,7 +35,7 @@ class LatentModel(NamedTuple):
 
 
 class GenerativeModel(NamedTuple):
-    """A fitted model, told apart by what it can do; an absent ability is None. It never crosses jit.
+    """A fitted model, told apart by what it can do; None where it cannot. It never crosses jit.
 
     Attributes:
         sample: `(key, num) -> x [num, ...]`.

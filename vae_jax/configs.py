@@ -21,7 +21,7 @@ class DataConfig:
     Attributes:
         name: digits, mnist, binarized_mnist, or the path of an .npz / .npy file of images.
         observation: bernoulli (0/1 pixels) or gaussian (dequantized grey levels in (0, 1)).
-        data_dir: folder that holds the data sets; the variable VAE_JAX_DATA, then a cache, if unset.
+        data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
         seed: of the 70/10/20 split and of the dequantization noise.
     """
 
