@@ -1,0 +1,16 @@
+"""What tests share: the folder of real data sets, where there is one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real data sets: VAE_JAX_DATA, or shared/data next to the repository."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("VAE_JAX_DATA") or beside)
+    if not folder.is_dir():
+        pytest.skip(f"no folder of data sets: set VAE_JAX_DATA, or make {beside}")
+    return folder

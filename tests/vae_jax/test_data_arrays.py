@@ -1,0 +1,155 @@
+"""A data set as arrays: disjoint and stable splits, and both views of a pixel."""
+
+import numpy as np
+import pytest
+
+from bayes_jax.errors import InputError
+from vae_jax.configs import DataConfig
+from vae_jax.data import arrays
+from vae_jax.data.sources import GivenSplit, load_raw
+
+PARTS = ("train", "validation", "test")
+
+
+@pytest.mark.parametrize("given", [None, GivenSplit(60, 0, 40), GivenSplit(50, 20, 30)])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_split_takes_every_row_once(given, seed):
+    parts = arrays.split_indices(100, given, seed=seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(100))
+    sizes = [len(part) for part in parts]
+    assert sizes == ([70, 10, 20] if given is None else sizes)
+    for part, again in zip(parts, arrays.split_indices(100, given, seed=seed), strict=True):
+        np.testing.assert_array_equal(part, again)
+
+
+def test_a_given_split_is_kept():
+    train, validation, test = arrays.split_indices(100, GivenSplit(50, 20, 30), seed=3)
+    np.testing.assert_array_equal(train, np.arange(50))
+    np.testing.assert_array_equal(validation, np.arange(50, 70))
+    np.testing.assert_array_equal(test, np.arange(70, 100))
+
+
+def test_validation_is_carved_from_the_given_training_rows():
+    train, validation, test = arrays.split_indices(100, GivenSplit(60, 0, 40), seed=3)
+    np.testing.assert_array_equal(test, np.arange(60, 100))
+    assert (len(train), len(validation)) == (50, 10)
+    other = arrays.split_indices(100, GivenSplit(60, 0, 40), seed=4)[1]
+    assert not np.array_equal(validation, other)
+
+
+PINNED = {"train": [0, 1, 3, 4], "validation": [12, 20, 28, 53], "test": [2, 13, 38, 41]}
+
+
+def test_the_split_of_digits_does_not_move():
+    """A published number holds only for its split: row numbers are pinned."""
+    train, validation, test = arrays.split_indices(1797, seed=0)
+    assert (len(train), len(validation), len(test)) == (1258, 180, 359)
+    assert train[:4].tolist() == PINNED["train"]
+    assert validation[:4].tolist() == PINNED["validation"]
+    assert test[:4].tolist() == PINNED["test"]
+
+
+def test_too_few_images_are_refused():
+    with pytest.raises(InputError, match="hold 9 images"):
+        arrays.split_indices(9, seed=0)
+
+
+def reassemble(dataset, field=""):
+    return np.concatenate([getattr(dataset, f"{part}{field}") for part in PARTS])
+
+
+def test_binary_digits_are_levels_of_eight_and_more():
+    from sklearn.datasets import load_digits
+
+    dataset = arrays.load(DataConfig())
+    parts = arrays.split_indices(1797, seed=0)
+    expected = load_digits().data[np.concatenate(parts)] >= 8
+    x = reassemble(dataset)
+    assert x.dtype == np.uint8
+    np.testing.assert_array_equal(x, expected)
+    np.testing.assert_array_equal(
+        reassemble(dataset, "_labels"), load_digits().target[np.concatenate(parts)]
+    )
+    assert dataset.image_shape == (8, 8)
+    assert (dataset.spec.dim, dataset.spec.head) == (64, "bernoulli")
+
+
+def test_grey_digits_are_dequantized_once_per_seed():
+    from sklearn.datasets import load_digits
+
+    dataset = arrays.load(DataConfig(observation="gaussian", seed=5))
+    order = np.concatenate(arrays.split_indices(1797, seed=5))
+    x = reassemble(dataset)
+    noise = 17 * x.astype(np.float64) - load_digits().data[order]
+    assert x.dtype == np.float32
+    assert x.min() > 0
+    assert x.max() < 1
+    # u is uniform on (0, 1): Kolmogorov-Smirnov distance, 1.95 / sqrt(n) is its 0.1 % point.
+    ranks = np.sort(noise.ravel())
+    distance = np.max(np.abs(ranks - (np.arange(ranks.size) + 0.5) / ranks.size))
+    assert distance < 1.95 / np.sqrt(ranks.size)
+    again = arrays.load(DataConfig(observation="gaussian", seed=5))
+    np.testing.assert_array_equal(x, reassemble(again))
+    assert dataset.spec.min_variance == pytest.approx(np.var(noise) / 17**2, rel=0.02)
+    other = arrays.load(DataConfig(observation="gaussian", seed=6))
+    assert not np.array_equal(np.sort(x.ravel()), np.sort(reassemble(other).ravel()))
+
+
+def test_the_brightest_level_stays_below_one():
+    x = arrays.dequantize(np.full((1000, 784), 255, np.uint8), 256, seed=0)
+    assert x.max() < 1
+    assert x.min() > 254.9 / 256
+
+
+@pytest.mark.parametrize("num_levels", [2, 17, 256])
+def test_binary_is_the_upper_half(num_levels):
+    levels = np.arange(num_levels, dtype=np.uint8)[None]
+    x = arrays.binarize(levels, num_levels)
+    assert x.sum() == -(-num_levels // 2)
+    assert np.all(np.diff(x[0].astype(int)) >= 0)
+
+
+def test_binary_images_have_no_grey_levels(tmp_path):
+    np.save(tmp_path / "bits.npy", np.eye(16, dtype=np.uint8))
+    config = DataConfig(str(tmp_path / "bits.npy"), observation="gaussian")
+    with pytest.raises(InputError, match="2 grey levels"):
+        arrays.load(config)
+
+
+def test_bits_per_dim_of_known_distributions():
+    """Fair coins are 1 bit a pixel; uniform density on (0, 1) is log2(num_levels) bits."""
+    coins = 784 * np.log(0.5)
+    bits = arrays.bits_per_dim(coins, dim=784, observation="bernoulli", num_levels=2)
+    assert float(bits) == pytest.approx(1.0)
+    flat = arrays.bits_per_dim(np.zeros(3), dim=64, observation="gaussian", num_levels=256)
+    np.testing.assert_allclose(flat, 8.0)
+
+
+def test_bits_per_dim_bound_the_entropy_of_discrete_pixels():
+    """A density that is flat inside each level costs exactly the bits of the levels."""
+    probabilities = np.array([0.5, 0.25, 0.125, 0.125])
+    rng = np.random.default_rng(0)
+    levels = rng.choice(4, size=(2000, 8), p=probabilities).astype(np.uint8)
+    x = arrays.dequantize(levels, 4, seed=0)
+    density = 4 * probabilities[np.floor(4 * x).astype(int)]
+    log_prob = np.log(density).sum(axis=1)
+    bits = arrays.bits_per_dim(log_prob, dim=8, observation="gaussian", num_levels=4)
+    stderr = bits.std(ddof=1) / np.sqrt(len(bits))
+    assert abs(bits.mean() - 1.75) < 4 * stderr
+
+
+def test_mnist_keeps_its_test_images(data_dir):
+    dataset = arrays.load(DataConfig("mnist", data_dir=str(data_dir)))
+    assert [len(getattr(dataset, part)) for part in PARTS] == [50_000, 10_000, 10_000]
+    np.testing.assert_array_equal(dataset.test_labels[:5], [7, 2, 1, 0, 4])
+    levels = load_raw("mnist", str(data_dir)).images[60_000:]
+    np.testing.assert_array_equal(dataset.test, (levels > 127).reshape(10_000, 784))
+
+
+def test_binarized_mnist_keeps_its_split(data_dir):
+    config = DataConfig("binarized_mnist", data_dir=str(data_dir))
+    dataset = arrays.load(config)
+    assert [len(getattr(dataset, part)) for part in PARTS] == [50_000, 10_000, 10_000]
+    assert dataset.train_labels is None
+    with pytest.raises(InputError, match="binarized_mnist has 2 grey levels"):
+        arrays.load(DataConfig("binarized_mnist", "gaussian", str(data_dir)))

@@ -1,0 +1,356 @@
+"""Raw data: hand-made files read back, and every kind of bad file refused in one line."""
+
+import functools
+import gzip
+import hashlib
+import http.server
+import io
+import re
+import struct
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+
+from bayes_jax.errors import InputError
+from vae_jax.data import formats, sources
+
+
+def idx_bytes(array):
+    header = struct.pack(">BBBB", 0, 0, 8, array.ndim)
+    return header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+IDX = idx_bytes(IMAGES)
+
+
+@pytest.fixture(autouse=True)
+def no_folders(monkeypatch, tmp_path):
+    """No test sees this machine's folders or reaches beyond it."""
+    import pooch
+
+    monkeypatch.delenv(sources.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A mirror on this machine: (folder it serves, its address)."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield folder, f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+        thread.join()
+
+
+def refused(function, *args, **options):
+    """The message of the InputError, which must be one line."""
+    with pytest.raises(InputError) as caught:
+        function(*args, **options)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_is_read_back(tmp_path, suffix):
+    path = tmp_path / f"images-ubyte{suffix}"
+    path.write_bytes(gzip.compress(IDX) if suffix else IDX)
+    np.testing.assert_array_equal(formats.read_idx(path), IMAGES)
+    np.testing.assert_array_equal(sources.load_raw(str(path)).images, IMAGES)
+
+
+BAD_IDX = {
+    "empty": (b"", "empty"),
+    "wrong magic": (b"\x00\x00\x0d\x03" + IDX[4:], "00000d03"),
+    "only a magic": (IDX[:4], "truncated|more or less"),
+    "half a header": (IDX[:9], "truncated|more or less"),
+    "too few pixels": (IDX[:-1], "truncated, 59 of 60"),
+    "too many pixels": (IDX + b"\x00", r"more or less than the sizes \(5, 4, 3\)"),
+    "a page": (b"\n<!DOCTYPE html><html>not found</html>", "HTML page"),
+    "gigantic": (IDX[:4] + b"\xff" * 12, "declares .* allowed"),
+}
+
+
+ABOUT_THE_FILE = ("empty", "a page")  # and not about what is compressed in it
+
+
+@pytest.mark.parametrize(
+    ("case", "compressed"),
+    [(case, False) for case in BAD_IDX]
+    + [(case, True) for case in BAD_IDX if case not in ABOUT_THE_FILE],
+)
+def test_bad_idx_is_refused(tmp_path, case, compressed):
+    content, expected = BAD_IDX[case]
+    path = tmp_path / ("a-ubyte.gz" if compressed else "a-ubyte")
+    path.write_bytes(gzip.compress(content) if compressed else content)
+    message = refused(formats.read_idx, path)
+    assert message.startswith(str(path))
+    assert re.search(expected, message)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(IDX)[:-12], gzip.compress(IDX)[:20], b"\x1f\x8b" + bytes(40), IDX, b"<html>"],
+    ids=["no end", "no middle", "no deflate", "not compressed", "a page"],
+)
+def test_damaged_gzip_is_refused(tmp_path, content):
+    path = tmp_path / "images-ubyte.gz"
+    path.write_bytes(content)
+    assert str(path) in refused(formats.read_idx, path)
+
+
+def test_nothing_is_inflated_beyond_the_declared_sizes(tmp_path, monkeypatch):
+    path = tmp_path / "bomb-ubyte.gz"
+    path.write_bytes(gzip.compress(IDX + bytes(50_000_000)))
+    inflated = []
+    read = gzip.GzipFile.read
+
+    def counted(self, size=-1):
+        content = read(self, size)
+        inflated.append(len(content))
+        return content
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    assert "more or less" in refused(formats.read_idx, path)
+    assert sum(inflated) <= len(IDX) + 1
+
+
+def test_other_content_than_the_known_is_refused(tmp_path):
+    path = tmp_path / "images-ubyte"
+    path.write_bytes(IDX)
+    known = hashlib.sha256(IDX).hexdigest()
+    formats.read_idx(path, sha256=known)
+    path.write_bytes(IDX[:-1] + b"\x00")
+    assert "sha256" in refused(formats.read_idx, path, sha256=known)
+
+
+@pytest.mark.parametrize("key", ["images", "x", "X"])
+def test_npz_of_bytes(tmp_path, key):
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, **{key: np.asfortranarray(IMAGES), "y": np.arange(5)})
+    raw = sources.load_raw(str(path))
+    np.testing.assert_array_equal(raw.images, IMAGES)
+    np.testing.assert_array_equal(raw.labels, np.arange(5))
+    assert raw.num_levels == 256
+    assert raw.split is None
+
+
+def test_floats_become_256_levels_and_booleans_two(tmp_path):
+    np.save(tmp_path / "grey.npy", IMAGES.astype(">f4") / np.float32(255))
+    np.save(tmp_path / "mask.npy", IMAGES > 7)
+    np.save(tmp_path / "bits.npy", (IMAGES > 7).astype(np.uint8))
+    grey, mask, bits = (
+        sources.load_raw(str(tmp_path / name)) for name in ("grey.npy", "mask.npy", "bits.npy")
+    )
+    np.testing.assert_array_equal(grey.images, IMAGES)
+    np.testing.assert_array_equal(mask.images, IMAGES > 7)
+    assert (grey.num_levels, mask.num_levels, bits.num_levels) == (256, 2, 2)
+
+
+@pytest.mark.parametrize(("dim", "shape"), [(16, (4, 4)), (12, (1, 12))])
+def test_rows_are_square_images_where_they_can_be(tmp_path, dim, shape):
+    np.save(tmp_path / "rows.npy", np.zeros((3, dim), np.uint8))
+    assert sources.load_raw(str(tmp_path / "rows.npy")).images.shape == (3, *shape)
+
+
+NAN = np.full((2, 3, 3), 0.5)
+NAN[1, 0, 0] = np.nan
+BAD_ARRAYS = {
+    "NaN": ({"images": NAN}, "image 1 holds NaN"),
+    "out of range": ({"images": np.full((2, 3, 3), 7.0)}, "from 7 to 7"),
+    "dtype": ({"images": np.zeros((2, 3, 3), np.int64)}, "int64"),
+    "text": ({"images": np.array([["a", "b"]])}, "<U1"),
+    "rank": ({"images": np.zeros((2, 3, 3, 3), np.uint8)}, r"\(2, 3, 3, 3\)"),
+    "scalar": ({"images": np.uint8(3)}, r"\(\)"),
+    "no rows": ({"images": np.zeros((0, 3, 3), np.uint8)}, "no images"),
+    "objects": ({"images": np.array([{}, {}])}, "Python objects"),
+    "keys": ({"pictures": IMAGES}, "pictures"),
+    "labels": ({"images": IMAGES, "y": np.arange(4)}, "labels"),
+    "float labels": ({"images": IMAGES, "labels": np.zeros(5)}, "labels"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARRAYS)
+def test_bad_arrays_are_refused(tmp_path, case):
+    arrays, expected = BAD_ARRAYS[case]
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=expected) as caught:
+        sources.load_raw(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def npy_bytes(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def npy_declaring(shape):
+    buffer = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue() + bytes(10)
+
+
+BAD_NPY = {
+    "empty": b"",
+    "a page": b"<html></html>",
+    "truncated": npy_bytes(IMAGES)[:-3],
+    "half a header": npy_bytes(IMAGES)[:30],
+    "no npy": b"PK\x03\x04" + bytes(99),
+    "version 3": b"\x93NUMPY\x03\x00" + npy_bytes(IMAGES)[8:],
+    "gigantic": npy_declaring((2**50, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("case", BAD_NPY)
+def test_damaged_npy_is_refused(tmp_path, case):
+    path = tmp_path / "own.npy"
+    path.write_bytes(BAD_NPY[case])
+    assert str(path) in refused(sources.load_raw, str(path))
+
+
+@pytest.mark.parametrize("case", ["truncated", "bit flip", "no zip", "not an array"])
+def test_damaged_npz_is_refused(tmp_path, case):
+    path = tmp_path / "own.npz"
+    np.savez(path, images=IMAGES)
+    content = bytearray(path.read_bytes())
+    content[content.index(IMAGES.tobytes()) + 7] ^= 1
+    damaged = {
+        "truncated": path.read_bytes()[:-40],
+        "bit flip": bytes(content),
+        "no zip": b"hello",
+    }
+    if case == "not an array":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("images.npy", b"hello")
+    else:
+        path.write_bytes(damaged[case])
+    assert str(path) in refused(sources.load_raw, str(path))
+
+
+def test_unknown_data_sets_and_folders_are_named(tmp_path, monkeypatch):
+    assert "digits, mnist, binarized_mnist" in refused(sources.load_raw, "mnits")
+    assert "no such file" in refused(sources.load_raw, str(tmp_path / "none.npz"))
+    assert "data_dir" in refused(sources.load_raw, "mnist", str(tmp_path / "none"))
+    monkeypatch.setenv(sources.FOLDER_VARIABLE, str(tmp_path / "none"))
+    assert sources.FOLDER_VARIABLE in refused(sources.load_raw, "mnist")
+
+
+def test_folders_are_searched_in_order(tmp_path, monkeypatch):
+    given, variable = tmp_path / "given", tmp_path / "variable"
+    for folder in (given / "mnist", variable):
+        folder.mkdir(parents=True)
+        (folder / "a.gz").touch()
+    monkeypatch.setenv(sources.FOLDER_VARIABLE, str(variable))
+    assert sources.find("mnist", "a.gz", str(given)) == given / "mnist" / "a.gz"
+    assert sources.find("mnist", "a.gz") == variable / "a.gz"
+    assert sources.find("mnist", "b.gz") is None
+
+
+def remote(*urls, content=IDX):
+    name = "images-ubyte.gz"
+    digest = hashlib.sha256(content).hexdigest()
+    return sources.RemoteFile(name, digest, tuple(url + name for url in urls))
+
+
+def fetch(file):
+    return sources._find_or_download("own", file, formats.read_idx, None)
+
+
+def test_the_second_mirror_serves_where_the_first_has_a_page(tmp_path, server):
+    folder, address = server
+    for name, content in {"first": b"<html></html>", "second": gzip.compress(IDX)}.items():
+        (folder / name).mkdir()
+        (folder / name / "images-ubyte.gz").write_bytes(content)
+    file = remote(address + "first/", address + "second/")
+    np.testing.assert_array_equal(fetch(file), IMAGES)
+    assert [path.name for path in (tmp_path / "cache/vae_jax/own").iterdir()] == [file.name]
+    (folder / "second" / "images-ubyte.gz").unlink()
+    np.testing.assert_array_equal(fetch(file), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("served", "reason"),
+    [
+        (b"<!doctype html><html></html>", "HTML page"),
+        (gzip.compress(IDX)[:-9], "truncated"),
+        (gzip.compress(IDX[:-1] + b"\x00"), "sha256"),
+        (b"", "empty"),
+        (None, "HTTPError"),
+    ],
+    ids=["a page", "truncated", "other content", "empty", "not found"],
+)
+def test_a_bad_download_leaves_nothing_behind(tmp_path, server, served, reason):
+    folder, address = server
+    if served is not None:
+        (folder / "images-ubyte.gz").write_bytes(served)
+    message = refused(fetch, remote(address))
+    assert reason in message
+    assert f"put that file into {tmp_path / 'cache/vae_jax/own'}" in message
+    assert list((tmp_path / "cache/vae_jax/own").iterdir()) == []
+
+
+def test_offline_says_which_file_to_put_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MNIST", {"train-images-idx3": remote("http://127.0.0.1:9/")})
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    message = refused(sources.load_raw, "mnist", str(folder))
+    assert f"put that file into {folder / 'mnist'}" in message
+    assert "images-ubyte.gz" in message
+
+
+def test_digits_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    raw = sources.load_raw("digits")
+    np.testing.assert_array_equal(raw.images, load_digits().images)
+    np.testing.assert_array_equal(raw.labels, load_digits().target)
+    assert raw.num_levels == 17
+
+
+def test_mnist_is_mnist(data_dir):
+    raw = sources.load_raw("mnist", str(data_dir))
+    assert raw.images.shape == (70_000, 28, 28)
+    assert raw.split == (60_000, 0, 10_000)
+    # Published counts and mean level of the training images, and the first ten labels.
+    np.testing.assert_array_equal(raw.labels[:10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4])
+    assert raw.images[:60_000].mean() == pytest.approx(0.1306604762738429 * 255)
+    assert np.bincount(raw.labels[60_000:]).tolist() == [
+        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
+    ]  # fmt: skip
+
+
+def test_binarized_mnist_is_the_same_packed_and_as_text(data_dir, tmp_path):
+    raw = sources.load_raw("binarized_mnist", str(data_dir))
+    assert raw.images.shape == (70_000, 28, 28)
+    assert raw.split == (50_000, 10_000, 10_000)
+    rows = raw.images[60_000:].reshape(-1, 784)
+    text = np.full((len(rows), 2 * 784), ord(" "), np.uint8)
+    text[:, ::2] = rows + ord("0")
+    text[:, -1] = ord("\n")
+    path = tmp_path / "binarized_mnist_test.amat"
+    path.write_bytes(text.tobytes())
+    read = sources._read_amat(path, sha256=sources.BINARIZED_MNIST["test"].sha256)
+    np.testing.assert_array_equal(read, rows)
+
+
+@pytest.mark.parametrize("content", [b"0 1 2 1\n", b"0 1 0\n", b" \n", b"0 a\n"])
+def test_bad_binary_text_is_refused(tmp_path, content):
+    path = tmp_path / "bits.amat"
+    path.write_bytes(content)
+    assert str(path) in refused(formats.read_binary_text, path, num_columns=2)

@@ -1,0 +1,142 @@
+"""A data set as arrays: split, and binarized or dequantized, all fixed by one seed."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy.typing import ArrayLike
+
+from bayes_jax.errors import InputError
+from vae_jax.configs import DataConfig, Head, ObservationSpec
+from vae_jax.data.dataset import Dataset
+from vae_jax.data.sources import GivenSplit, RawImages, load_raw
+
+VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
+"""Of the rows, where no split is given; 70 % stay for training."""
+
+_GIVEN_VALIDATION_SHARE = 1 / 6  # of the given training rows: 10,000 of MNIST's 60,000
+_SPLIT_STREAM, _NOISE_STREAM = 0, 1
+
+
+def load(config: DataConfig) -> Dataset:
+    """Load a data set as its config asks for it.
+
+    Bernoulli: x = 1 where the level is in the upper half, level >= (num_levels - 1) / 2 (digits:
+    8 of 0..16, MNIST: 128 of 0..255). Gaussian: x = (level + u) / num_levels with u ~ U(0, 1)
+    drawn once by the data seed (Theis, van den Oord, Bethge 2016, arXiv 1511.01844).
+
+    Args:
+        config: which data, seen as what.
+
+    Returns:
+        Three disjoint splits. `spec.min_variance` is 1 / (12 num_levels^2), the variance of the
+        dequantization noise: the one floor of every Gaussian variance in a comparison.
+
+    Raises:
+        InputError: data that cannot be loaded, or that have no grey levels to dequantize.
+    """
+    raw = load_raw(config.name, config.data_dir)
+    x = _observe(raw, config)
+    indices = split_indices(len(x), raw.split, seed=config.seed)
+    _, height, width = raw.images.shape
+    spec = ObservationSpec(
+        dim=height * width,
+        head=config.observation,
+        min_variance=1 / (12 * raw.num_levels**2),
+    )
+    labels = [None if raw.labels is None else raw.labels[index] for index in indices]
+    return Dataset(
+        config.name,
+        *(x[index] for index in indices),
+        *labels,
+        image_shape=(height, width),
+        num_levels=raw.num_levels,
+        spec=spec,
+    )
+
+
+def split_indices(
+    num: int, given: GivenSplit | None = None, *, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the training, validation and test part, disjoint, together all rows.
+
+    A given split is kept; where it lacks a validation part, a sixth of its training rows, chosen by
+    the seed, is it. Without one the seed chooses 70 / 10 / 20 %.
+
+    Args:
+        num: how many rows.
+        given: the split that comes with the data.
+        seed: chooses the rows.
+
+    Returns:
+        Three sorted arrays of row numbers.
+
+    Raises:
+        InputError: fewer than 10 rows, so that a part would be empty.
+    """
+    if num < 10:
+        raise InputError(f"the data hold {num} images: expected at least 10 to split")
+    order = np.random.default_rng([seed, _SPLIT_STREAM]).permutation(
+        num if given is None else given.num_train
+    )
+    if given is None:
+        num_validation, num_test = round(VALIDATION_SHARE * num), round(TEST_SHARE * num)
+        validation, test, train = np.split(order, [num_validation, num_validation + num_test])
+    else:
+        num_carved = 0 if given.num_validation else round(_GIVEN_VALIDATION_SHARE * len(order))
+        carved, train = np.split(order, [num_carved])
+        rest = np.arange(given.num_train, num)
+        validation = np.concatenate([carved, rest[: given.num_validation]])
+        test = rest[given.num_validation :]
+    return np.sort(train), np.sort(validation), np.sort(test)
+
+
+def binarize(levels: UInt8[np.ndarray, "num dim"], num_levels: int) -> UInt8[np.ndarray, "num dim"]:
+    """1 where a level is in the upper half of 0 .. num_levels - 1, else 0."""
+    return (levels >= (num_levels - 1) / 2).astype(np.uint8)
+
+
+def dequantize(
+    levels: UInt8[np.ndarray, "num dim"], num_levels: int, *, seed: int
+) -> Float32[np.ndarray, "num dim"]:
+    """(level + u) / num_levels with u ~ U(0, 1), inside (0, 1)."""
+    x = np.random.default_rng([seed, _NOISE_STREAM]).random(levels.shape, dtype=np.float32)
+    x += levels
+    x /= num_levels
+    # In float32 255 + u may round to 256, and u may be 0.
+    epsilon = np.finfo(np.float32).epsneg
+    return np.clip(x, epsilon, 1 - epsilon, out=x)
+
+
+def bits_per_dim(
+    log_prob: ArrayLike, *, dim: int, observation: Head, num_levels: int
+) -> np.ndarray:
+    """-log2 p(x) per pixel, of a grey level and not of a point in (0, 1).
+
+    Bernoulli: -log p / (dim log 2). Gaussian: the same + log2 num_levels, because a level is an
+    interval of width 1 / num_levels; then it is an upper bound on the bits of the discrete image
+    (Theis, van den Oord, Bethge 2016, arXiv 1511.01844).
+
+    Args:
+        log_prob: log p(x) in nats per image, any shape.
+        dim: pixels of an image.
+        observation: bernoulli or gaussian.
+        num_levels: grey levels of the source.
+
+    Returns:
+        Bits per pixel, float64, the shape of log_prob.
+    """
+    bits = -np.asarray(log_prob, np.float64) / (dim * math.log(2))
+    return np.asarray(bits + math.log2(num_levels) if observation == "gaussian" else bits)
+
+
+def _observe(raw: RawImages, config: DataConfig) -> np.ndarray:
+    levels = raw.images.reshape(len(raw.images), -1)
+    if config.observation == "bernoulli":
+        return binarize(levels, raw.num_levels)
+    if raw.num_levels == 2:
+        raise InputError(
+            f"{config.name} has 2 grey levels and observation is 'gaussian': "
+            "expected observation bernoulli for binary images"
+        )
+    return dequantize(levels, raw.num_levels, seed=config.seed)
