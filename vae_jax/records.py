@@ -1,0 +1,119 @@
+"""Configs and results as JSON and back, and files that are written whole or not at all."""
+
+import dataclasses
+import enum
+import hashlib
+import json
+import math
+import os
+import tempfile
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+from bayes_jax.errors import InputError
+
+
+def to_plain(value: Any) -> Any:
+    """Anything a config or a result holds as what JSON can hold.
+
+    Arrays and tuples become lists, dataclasses and named tuples dicts, enums their names in lower
+    case, NaN and infinity None.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if hasattr(value, "_asdict"):
+        return to_plain(value._asdict())
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return to_plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def from_dict(config_type: type, values: Any, *, name: str = "config") -> Any:
+    """Make a config from the dict `to_plain` gave; its own validation runs again.
+
+    Args:
+        config_type: a frozen dataclass of `vae_jax.configs`.
+        values: what was read: a dict field -> value with every field there.
+        name: what to call it in errors.
+
+    Raises:
+        InputError: unknown or missing fields, values of another type or out of range.
+    """
+    fields = [field.name for field in dataclasses.fields(config_type)]
+    if not isinstance(values, dict):
+        raise InputError(f"{name} is {values!r}: expected the fields {', '.join(fields)}")
+    for field in sorted({*values} ^ {*fields}):
+        kind = "unknown" if field in values else "missing"
+        raise InputError(f"{name}.{field} is {kind}: expected the fields {', '.join(fields)}")
+    hints = typing.get_type_hints(config_type)
+    restored = {
+        field: _restore(hints[field], value, f"{name}.{field}") for field, value in values.items()
+    }
+    try:
+        return config_type(**restored)
+    except ValueError as error:
+        raise InputError(f"{name}.{error}") from error
+
+
+def config_hash(config: Any) -> str:
+    """Eight hex digits that tell one config from another."""
+    content = json.dumps(to_plain(config), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON atomically. `to_plain` says what becomes of arrays, enums and NaN."""
+    text = json.dumps(to_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file atomically, making its folder: the old content or the new, never a half."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o644)  # mkstemp makes files that only their owner reads
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _restore(hint: Any, value: Any, name: str) -> Any:
+    """A value read from JSON as the type its field declares."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal and value in arguments:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return _restore(inner, value, name)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_restore(arguments[0], item, name) for item in value)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, name=name)
+    if hint is float and type(value) is int:
+        return float(value)
+    if isinstance(hint, type) and origin is None and type(value) is hint:
+        return value
+    raise InputError(f"{name} is {value!r}: expected {getattr(hint, '__name__', hint)}")

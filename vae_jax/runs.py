@@ -1,0 +1,200 @@
+"""The run folder: what was asked for, with which versions, and what came out.
+
+`config.json` (what makes the run, and the versions it began with), `checkpoints/`, `metrics.jsonl`,
+`figures/`, `report.html`. Every file but the growing `metrics.jsonl` is written under a temporary
+name and renamed, so that a reader sees the old content or the new one, never a half.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bayes_jax.errors import InputError
+from vae_jax.configs import DataConfig, TrainConfig
+from vae_jax.provenance import PROJECT, git_hash, meta, results, versions
+from vae_jax.records import config_hash, from_dict, to_plain, write_bytes, write_json
+from vae_jax.systems import SYSTEMS
+
+__all__ = [
+    "CHECKPOINTS",
+    "CONFIG",
+    "FIGURES",
+    "METRICS",
+    "REPORT",
+    "RunConfig",
+    "append_metrics",
+    "config_hash",
+    "create",
+    "from_dict",
+    "git_hash",
+    "meta",
+    "read_config",
+    "read_metrics",
+    "read_run",
+    "results",
+    "to_plain",
+    "versions",
+    "write_bytes",
+    "write_json",
+]
+
+CONFIG, METRICS, REPORT = "config.json", "metrics.jsonl", "report.html"
+CHECKPOINTS, FIGURES = "checkpoints", "figures"
+
+_OWN_KEYS = ("project", "versions")  # of config.json; the others say what was asked for
+
+
+class RunConfig(NamedTuple):
+    """What makes a training run.
+
+    Attributes:
+        system: a key of `vae_jax.systems.SYSTEMS`.
+        config: the config of that system.
+        train: the config of the loop.
+        data: the config of the data.
+    """
+
+    system: str
+    config: Any
+    train: TrainConfig
+    data: DataConfig
+
+
+def create(folder: str | Path, config: Any, *, overwrite: bool = False) -> Path:
+    """Make a run folder, or go on in the one that was made for the same config.
+
+    Args:
+        folder: new, empty, or a run of ours.
+        config: what makes the run: a `RunConfig`, a config, or a dict of configs.
+        overwrite: replace a run of ours that had another config.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        InputError: the folder belongs to another run, or to something that is no run of ours.
+    """
+    folder, asked = Path(folder).absolute(), to_plain(config)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: expected an output folder, choose another")
+    if folder.is_dir() and any(folder.iterdir()):
+        existing = _read_existing(folder)
+        if not overwrite:
+            _check_same(existing, asked, folder)
+            return folder
+        _clear(folder)
+    content = {"project": PROJECT, **asked, "versions": versions()}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG, content)
+    return folder
+
+
+def read_config(folder: str | Path) -> dict:
+    """The content of a run's config.json.
+
+    Raises:
+        InputError: no such folder, no run of ours, or a damaged config.json.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG
+    if not path.is_file():
+        reason = f"it has no {CONFIG}" if folder.is_dir() else "no such folder"
+        raise InputError(f"{folder} is no run folder ({reason}): expected the --out of train.py")
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(
+            f"{path}: damaged JSON ({error}): remove that folder, or choose another"
+        ) from error
+    if not isinstance(content, dict) or content.get("project") != PROJECT:
+        raise InputError(f"{path}: not written by {PROJECT}: expected the folder of a run")
+    return content
+
+
+def read_run(folder: str | Path) -> RunConfig:
+    """The configs of a training run, as the objects they were.
+
+    Raises:
+        InputError: no run folder, unknown system, unknown or missing fields.
+    """
+    content = read_config(folder)
+    system = content.get("system")
+    if system not in SYSTEMS:
+        raise InputError(
+            f"{Path(folder) / CONFIG}: system is {system!r}, expected one of {', '.join(SYSTEMS)}"
+        )
+    types_of = {"config": SYSTEMS[system][0], "train": TrainConfig, "data": DataConfig}
+    return RunConfig(
+        system,
+        **{
+            part: from_dict(config_type, content.get(part, {}), name=part)
+            for part, config_type in types_of.items()
+        },
+    )
+
+
+def append_metrics(folder: str | Path, row: dict) -> None:
+    """Append one line to metrics.jsonl, in one write."""
+    line = json.dumps(to_plain(row), allow_nan=False) + "\n"
+    with (Path(folder) / METRICS).open("ab", buffering=0) as file:
+        file.write(line.encode())
+
+
+def read_metrics(folder: str | Path) -> list[dict]:
+    """The rows of metrics.jsonl, oldest first; none if nothing was written yet.
+
+    Raises:
+        InputError: a damaged line.
+    """
+    path = Path(folder) / METRICS
+    if not path.exists():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: damaged line: expected JSON, remove it") from error
+    return rows
+
+
+def _read_existing(folder: Path) -> dict:
+    try:
+        return read_config(folder)
+    except InputError as error:
+        raise InputError(
+            f"{folder} is not empty and no run of {PROJECT}: choose another output folder"
+        ) from error
+
+
+def _check_same(existing: dict, config: dict, folder: Path) -> None:
+    asked = {key: value for key, value in existing.items() if key not in _OWN_KEYS}
+    for field, (found, expected) in _differences(asked, config).items():
+        raise InputError(
+            f"{folder} belongs to another run ({field} is {found!r} there, {expected!r} here): "
+            "choose another output folder, or --overwrite to replace it"
+        )
+
+
+def _differences(left: Any, right: Any, name: str = "") -> dict[str, tuple]:
+    """Dotted field -> its two values, where they differ."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        pairs = {key: (left.get(key), right.get(key)) for key in sorted({*left, *right}, key=str)}
+        return {
+            field: values
+            for key, (ours, theirs) in pairs.items()
+            for field, values in _differences(ours, theirs, f"{name}.{key}".lstrip(".")).items()
+        }
+    return {} if left == right else {name: (left, right)}
+
+
+def _clear(folder: Path) -> None:
+    # config.json goes last, by being replaced: an interrupted overwrite can be repeated.
+    for path in folder.iterdir():
+        if path.name == CONFIG:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
