@@ -1,1 +1,36 @@
 """Probability and inference over NumPyro distributions: no networks, no files, no plots."""
+
+from bayes_jax.annealing import annealed_draws, annealed_evidence
+from bayes_jax.diagnostics import diagnose
+from bayes_jax.errors import InputError
+from bayes_jax.estimates import Draws, Evidence, EvidenceKind, Gaps, WeightedDraws
+from bayes_jax.gaps import inference_gaps
+from bayes_jax.importance import elbo, importance_bound, importance_draws, pareto_k_hat
+from bayes_jax.mcmc import sample_batch, sample_posterior
+from bayes_jax.model import GenerativeModel, Guide, LatentModel, log_joint, simulate
+from bayes_jax.variational import fit_posterior
+
+__all__ = [
+    "Draws",
+    "Evidence",
+    "EvidenceKind",
+    "Gaps",
+    "GenerativeModel",
+    "Guide",
+    "InputError",
+    "LatentModel",
+    "WeightedDraws",
+    "annealed_draws",
+    "annealed_evidence",
+    "diagnose",
+    "elbo",
+    "fit_posterior",
+    "importance_bound",
+    "importance_draws",
+    "inference_gaps",
+    "log_joint",
+    "pareto_k_hat",
+    "sample_batch",
+    "sample_posterior",
+    "simulate",
+]

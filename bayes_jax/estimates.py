@@ -61,6 +61,24 @@ class Draws(NamedTuple):
     valid: Bool[Array, " batch"]
 
 
+class WeightedDraws(NamedTuple):
+    """Draws that stand for the posterior through their weights, for a batch of observations.
+
+    Attributes:
+        z: `[batch, sample, latent]`.
+        log_weight: unnormalised, E[exp(log_weight)] = p(x), in nats, `[batch, sample]`.
+        num_grads: gradients of log p spent on this x, tuning included, `[batch]`.
+    """
+
+    z: Float[Array, "batch sample latent"]
+    log_weight: Float[Array, "batch sample"]
+    num_grads: Int[Array, " batch"]
+
+    def mean(self) -> Float[Array, "batch latent"]:
+        """Self-normalised estimate of the posterior mean."""
+        return jnp.einsum("bs,bsl->bl", jax.nn.softmax(self.log_weight, axis=-1), self.z)
+
+
 class Gaps(NamedTuple):
     """Where a guide loses nats, per observation (Cremer, Li, Duvenaud 2018, arXiv 1801.03558).
 

@@ -1,0 +1,361 @@
+"""Annealed importance sampling: a stochastic lower bound on log p(x), tight where others are not.
+
+Chains start at exact draws of a start distribution q0 and follow
+
+    log f_beta(z) = (1 - beta) log q0(z) + beta log p(x, z),      0 = beta_0 < ... < beta_T = 1,
+
+by one HMC move at each temperature in between. The weight of a chain,
+
+    log w = sum_t (beta_t - beta_{t-1}) (log p(x, z_{t-1}) - log q0(z_{t-1})),
+
+has E[w] = p(x), so log mean w bounds log p(x) from below in expectation (Neal 2001,
+arXiv physics/9803008). This holds because each move is fixed before the chain runs: its step size
+is a table over beta, found by SEPARATE chains, and never looks at the chain's own past.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from numpyro.distributions import Distribution, MultivariateNormal
+
+from bayes_jax.batching import check_batch, map_observations
+from bayes_jax.errors import InputError
+from bayes_jax.estimates import (
+    Evidence,
+    WeightedDraws,
+    log_mean_exp,
+    log_mean_exp_stderr,
+    lower_evidence,
+)
+from bayes_jax.hamiltonian import Point, hmc_move
+from bayes_jax.mcmc import hmc
+from bayes_jax.mcmc.adaptation import TARGET_ACCEPT, initial_step_size
+from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
+from bayes_jax.transports import affine_from_draws
+
+NUM_LEAPFROGS = 5
+# A start wider than the posterior: weights of a narrow start have heavy tails.
+GUIDE_WIDENING = 1.2
+NUM_START_DRAWS = 1000
+# Warm-up of the separate chains that find the posterior's covariance when no guide knows it.
+NUM_COVARIANCE_MOVES = 60
+# The separate chains that find the step size: so many knots along beta, moves at each, chains.
+NUM_STEP_KNOTS = 16
+NUM_STEP_MOVES = 4
+NUM_STEP_CHAINS = 4
+# Gain of the step size search, in log step per unit of acceptance.
+STEP_GAIN = 0.7
+
+
+class Path(NamedTuple):
+    """The bridge of one x, fixed before any weighted chain runs.
+
+    Attributes:
+        start: q0, normalised, with exact draws.
+        basis: `[latent, latent]`, turns q0 into the identity and the target into a diagonal.
+        precision: the target's precisions in that basis, `[latent]`.
+        log_step: log step size at the knots of beta, `[knot]`.
+    """
+
+    start: Distribution
+    basis: Float[Array, "latent latent"]
+    precision: Float[Array, " latent"]
+    log_step: Float[Array, " knot"]
+
+
+class Terms(NamedTuple):
+    """log q0 and log p(x, z) - log q0 at one z, with gradients: all temperatures from one pass."""
+
+    start: Float[Array, ""]
+    bridge: Float[Array, ""]
+    start_gradient: Float[Array, " latent"]
+    bridge_gradient: Float[Array, " latent"]
+
+
+def sigmoid_schedule(num_temperatures: int, *, sharpness: float = 4.0) -> Float[Array, " step"]:
+    """Inverse temperatures 0 = beta_0 < ... < beta_T = 1, dense at both ends.
+
+    Args:
+        num_temperatures: T, the number of steps.
+        sharpness: delta of Wu et al. 2017 (arXiv 1611.04273, section 4).
+
+    Returns:
+        `[T + 1]`.
+    """
+    raw = jax.nn.sigmoid(jnp.linspace(-sharpness, sharpness, num_temperatures + 1))
+    return ((raw - raw[0]) / (raw[-1] - raw[0])).at[-1].set(1.0)
+
+
+def annealed_evidence(
+    key: PRNGKeyArray,
+    model: LatentModel,
+    x: PyTree,
+    *,
+    guide: Guide | None = None,
+    num_chains: int = 16,
+    num_temperatures: int | None = None,
+    batch_size: int | None = None,
+    index_offset: int = 0,
+) -> Evidence:
+    """log p(x) from below by annealed importance sampling, for a batch of x.
+
+    Args:
+        key: a PRNG key.
+        model: p(z) p(x | z).
+        x: `[batch, ...]`.
+        guide: ONE x -> q(z | x); chains then start at a Gaussian of the guide's mean and 1.2 times
+            its scale, otherwise at the prior.
+        num_chains: independent weights per x.
+        num_temperatures: moves from start to posterior; 100 with a guide, 1000 without, if None.
+        batch_size: observations in memory at once; None takes all.
+        index_offset: index of x[0] in the whole data set.
+
+    Returns:
+        Evidence of kind LOWER in nats; the standard error is over chains.
+
+    Raises:
+        InputError: on x the likelihood gives no density, or counts that make no sense.
+
+    References:
+        Neal, "Annealed importance sampling", 2001, arXiv physics/9803008.
+        Wu, Burda, Salakhutdinov, Grosse, 2017, arXiv 1611.04273.
+    """
+    draws = annealed_draws(
+        key,
+        model,
+        x,
+        guide=guide,
+        num_chains=num_chains,
+        num_temperatures=num_temperatures,
+        batch_size=batch_size,
+        index_offset=index_offset,
+    )
+    return lower_evidence(log_mean_exp(draws.log_weight), log_mean_exp_stderr(draws.log_weight))
+
+
+def annealed_draws(
+    key: PRNGKeyArray,
+    model: LatentModel,
+    x: PyTree,
+    *,
+    guide: Guide | None = None,
+    num_chains: int = 16,
+    num_temperatures: int | None = None,
+    batch_size: int | None = None,
+    index_offset: int = 0,
+) -> WeightedDraws:
+    """Where the annealed chains end, weighted: arguments and errors as in `annealed_evidence`.
+
+    Returns:
+        WeightedDraws, z `[batch, chain, latent]` and log weights `[batch, chain]`.
+    """
+    model, guide = compilable(model), compilable(guide)
+    if num_temperatures is None:
+        num_temperatures = 1000 if guide is None else 100
+    _check_counts(num_chains, num_temperatures)
+    check_batch(x, batch_size)
+    check_observations(model, x)
+    return _annealed_draws(
+        key,
+        model,
+        guide,
+        x,
+        index_offset,
+        num_chains=num_chains,
+        num_temperatures=num_temperatures,
+        batch_size=batch_size,
+    )
+
+
+@partial(jax.jit, static_argnames=("num_chains", "num_temperatures", "batch_size"))
+def _annealed_draws(
+    key, model, guide, x, index_offset, *, num_chains, num_temperatures, batch_size
+):
+    betas = sigmoid_schedule(num_temperatures)
+    num_grads = num_gradients(num_chains, num_temperatures, prior_started=guide is None)
+
+    def one(key, x):
+        key_path, key_anneal = jax.random.split(key)
+        density = Partial(_joint_density, model, x)
+        path = make_path(key_path, model, density, x, guide=guide, num_chains=num_chains)
+        keys = jax.random.split(key_anneal, num_chains)
+        z, log_weight = jax.vmap(lambda key: anneal(key, density, path, betas))(keys)
+        return WeightedDraws(z, log_weight, jnp.asarray(num_grads))
+
+    return map_observations(one, key, x, batch_size=batch_size, index_offset=index_offset)
+
+
+def anneal(
+    key: PRNGKeyArray, density, path: Path, betas: Float[Array, " step"]
+) -> tuple[Float[Array, " latent"], Float[Array, ""]]:
+    """Run ONE chain from q0 to the posterior; pure.
+
+    Args:
+        key: a PRNG key.
+        density: z -> log p(x, z).
+        path: the bridge, fixed beforehand.
+        betas: inverse temperatures from 0 to 1.
+
+    Returns:
+        The last z, and the log weight in nats.
+    """
+    key_start, key_moves = jax.random.split(key)
+    evaluate = _terms(density, path.start)
+    z = path.start.sample(key_start)
+
+    def one_step(carry, step):
+        point, log_weight = carry
+        key, beta, increment = step
+        log_weight = log_weight + increment * point.terms.bridge
+        point, _ = _move(key, evaluate, path, point, beta, _step_size(path, beta))
+        return (point, log_weight), None
+
+    increments = jnp.diff(betas)
+    keys = jax.random.split(key_moves, len(betas) - 2)
+    (point, log_weight), _ = jax.lax.scan(
+        one_step,
+        (Point(z, evaluate(z)), jnp.zeros((), z.dtype)),
+        (keys, betas[1:-1], increments[:-1]),
+    )
+    return point.position, log_weight + increments[-1] * point.terms.bridge
+
+
+def make_path(
+    key: PRNGKeyArray, model: LatentModel, density, x: PyTree, *, guide: Guide | None, num_chains
+) -> Path:
+    """Fix the bridge of ONE x: start, preconditioner and the table of step sizes.
+
+    Everything random in here comes from draws that are thrown away, so that the weighted chains
+    run on a bridge that does not depend on them.
+    """
+    key_start, key_target, key_step = jax.random.split(key, 3)
+    if guide is None:
+        start = model.prior
+        draws = start.sample(key_start, (max(NUM_START_DRAWS, num_chains),))
+        start_factor = affine_from_draws(draws).scale_tril
+        target_factor = _posterior_factor(key_target, density, draws[:num_chains], start_factor)
+    else:
+        whitening = affine_from_draws(guide(x).sample(key_start, (NUM_START_DRAWS,)))
+        target_factor = whitening.scale_tril
+        start_factor = GUIDE_WIDENING * target_factor
+        start = MultivariateNormal(whitening.loc, scale_tril=start_factor)
+    basis, precision = joint_basis(start_factor, target_factor)
+    log_step = jnp.full(NUM_STEP_KNOTS, jnp.log(initial_step_size(len(precision))))
+    path = Path(start, basis, precision, log_step)
+    return path._replace(log_step=_tune_steps(key_step, density, path))
+
+
+def joint_basis(
+    start_factor: Float[Array, "latent latent"], target_factor: Float[Array, "latent latent"]
+) -> tuple[Float[Array, "latent latent"], Float[Array, " latent"]]:
+    """The basis in which start covariance is the identity and the target's is diagonal.
+
+    The precision at beta, (1 - beta) start + beta target, is then diagonal for every beta, as it is
+    exactly along the path between two Gaussians.
+
+    Args:
+        start_factor: L0, start covariance is L0 L0ᵀ.
+        target_factor: L1, likewise.
+
+    Returns:
+        basis B `[latent, latent]` with B Bᵀ = L0 L0ᵀ and the target's precisions in it `[latent]`.
+    """
+    ratio = jax.scipy.linalg.solve_triangular(target_factor, start_factor, lower=True)
+    precision, rotation = jnp.linalg.eigh(ratio.T @ ratio)
+    return start_factor @ rotation, precision
+
+
+def num_gradients(num_chains: int, num_temperatures: int, *, prior_started: bool) -> int:
+    """Gradients of log p(x, z) that one x costs, the separate tuning chains included."""
+    anneal = num_chains * (1 + (num_temperatures - 1) * NUM_LEAPFROGS)
+    steps = NUM_STEP_CHAINS * (1 + NUM_STEP_KNOTS * NUM_STEP_MOVES * NUM_LEAPFROGS)
+    covariance = hmc.num_gradients(num_chains, NUM_COVARIANCE_MOVES) if prior_started else 0
+    return anneal + steps + covariance
+
+
+def _joint_density(model, x, z):
+    return log_joint(model, z, x)
+
+
+def _terms(density, start: Distribution):
+    start_value = jax.value_and_grad(start.log_prob)
+    target_value = jax.value_and_grad(density)
+
+    def evaluate(z) -> Terms:
+        start_log_prob, start_gradient = start_value(z)
+        target, target_gradient = target_value(z)
+        return Terms(
+            start_log_prob,
+            target - start_log_prob,
+            start_gradient,
+            target_gradient - start_gradient,
+        )
+
+    return evaluate
+
+
+def _move(key, evaluate, path: Path, point: Point, beta, step_size):
+    def combine(terms: Terms):
+        return (
+            terms.start + beta * terms.bridge,
+            terms.start_gradient + beta * terms.bridge_gradient,
+        )
+
+    scale = 1 / jnp.sqrt(1 - beta + beta * path.precision)
+    return hmc_move(
+        key,
+        evaluate,
+        combine,
+        point,
+        factor=path.basis * scale,
+        step_size=step_size,
+        num_leapfrogs=NUM_LEAPFROGS,
+    )
+
+
+def _knots() -> Float[Array, " knot"]:
+    return sigmoid_schedule(NUM_STEP_KNOTS - 1)
+
+
+def _step_size(path: Path, beta):
+    return jnp.exp(jnp.interp(beta, _knots(), path.log_step))
+
+
+def _tune_steps(key, density, path: Path) -> Float[Array, " knot"]:
+    """Anneal a few separate chains over the knots, steering the step to the target acceptance."""
+    key_start, key_moves = jax.random.split(key)
+    evaluate = _terms(density, path.start)
+    z = path.start.sample(key_start, (NUM_STEP_CHAINS,))
+    points = Point(z, jax.vmap(evaluate)(z))
+
+    def one_move(carry, step):
+        points, log_step = carry
+        key, beta = step
+        keys = jax.random.split(key, NUM_STEP_CHAINS)
+        points, info = jax.vmap(
+            lambda key, point: _move(key, evaluate, path, point, beta, jnp.exp(log_step))
+        )(keys, points)
+        log_step = log_step + STEP_GAIN * (jnp.mean(info.accept_prob) - TARGET_ACCEPT)
+        return (points, log_step), log_step
+
+    betas = jnp.repeat(_knots(), NUM_STEP_MOVES)
+    keys = jax.random.split(key_moves, len(betas))
+    _, log_steps = jax.lax.scan(one_move, (points, path.log_step[0]), (keys, betas))
+    return jnp.mean(log_steps.reshape(NUM_STEP_KNOTS, NUM_STEP_MOVES), axis=1)
+
+
+def _posterior_factor(key, density, positions, factor) -> Float[Array, "latent latent"]:
+    state = hmc.init(density, positions, factor)
+    state = hmc.warm_up(key, density, state, num_warmup=NUM_COVARIANCE_MOVES)
+    return state.tuning.factor
+
+
+def _check_counts(num_chains: int, num_temperatures: int) -> None:
+    if num_chains < 1:
+        raise InputError(f"num_chains is {num_chains}: expected at least 1")
+    if num_temperatures < 2:
+        raise InputError(f"num_temperatures is {num_temperatures}: expected at least 2")
