@@ -1,0 +1,145 @@
+"""Checkpoints come back bit by bit, or not at all."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bayes_jax.errors import InputError
+from vae_jax import checkpoints
+
+
+class State(NamedTuple):
+    params: dict
+    count: jax.Array
+
+
+def make_state(width=3):
+    key = jax.random.key(0)
+    return State(
+        {
+            "kernel": jax.random.normal(key, (4, width)),
+            "half": jax.random.normal(key, (5,), jnp.bfloat16),
+            "odd": jnp.array([jnp.inf, -0.0, 1e-45]),
+        },
+        jnp.int32(7),
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "checkpoints"
+    checkpoints.save(folder, 12, make_state())
+    return folder
+
+
+def copy_of(saved, tmp_path):
+    import shutil
+
+    return shutil.copytree(saved, tmp_path / "copy")
+
+
+def bits(tree):
+    return [(leaf.dtype, leaf.shape, np.asarray(leaf).tobytes()) for leaf in jax.tree.leaves(tree)]
+
+
+def largest_file(folder):
+    files = [path for path in (folder / "12" / "state").rglob("*") if path.is_file()]
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize("abstract", [make_state(), jax.eval_shape(make_state)])
+def test_round_trip_is_bit_exact(saved, abstract):
+    restored = checkpoints.restore(saved, abstract)
+    assert isinstance(restored, State)
+    assert bits(restored) == bits(make_state())
+
+
+def test_restored_leaves_belong_to_the_caller(saved):
+    restored = checkpoints.restore(saved, make_state(), step=12)
+    donate = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
+    assert donate(restored).count == 8
+
+
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
+def test_flipped_bit_is_noticed_in_every_file(saved, tmp_path, position):
+    folder = copy_of(saved, tmp_path)
+    files = [path for path in (folder / "12").rglob("*") if path.is_file() and path.stat().st_size]
+    assert len(files) >= 3
+    for path in files:
+        intact = path.read_bytes()
+        damaged = bytearray(intact)
+        damaged[int(position * len(damaged))] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=str(folder / "12")) as error:
+            checkpoints.restore(folder, make_state())
+        assert "\n" not in str(error.value)
+        path.write_bytes(intact)
+    assert bits(checkpoints.restore(folder, make_state())) == bits(make_state())
+
+
+def test_truncated_file_is_named(saved, tmp_path):
+    path = largest_file(copy_of(saved, tmp_path))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=f"{path} is damaged"):
+        checkpoints.restore(tmp_path / "copy", make_state())
+
+
+def test_deleted_file_is_named(saved, tmp_path):
+    path = largest_file(copy_of(saved, tmp_path))
+    path.unlink()
+    with pytest.raises(InputError, match=f"{path} is missing"):
+        checkpoints.restore(tmp_path / "copy", make_state())
+
+
+def test_other_shape_names_the_leaf(saved):
+    with pytest.raises(InputError, match=r"float32\[4, 3\].*kernel.*expected float32\[4, 5\]"):
+        checkpoints.restore(saved, make_state(width=5))
+
+
+def test_other_structure_names_the_leaf(saved):
+    with pytest.raises(InputError, match=r"half.*expected nothing"):
+        checkpoints.restore(saved, State({"kernel": jnp.zeros((4, 3))}, jnp.int32(0)))
+
+
+def test_latest_step_is_read_from_the_disk(tmp_path):
+    assert checkpoints.latest_step(tmp_path / "absent") is None
+    for step in (2, 10, 9):
+        checkpoints.save(tmp_path, step, {"step": jnp.int32(step)}, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "9"]
+    assert checkpoints.latest_step(tmp_path) == 10
+    (tmp_path / "10").rename(tmp_path / "11")
+    assert checkpoints.latest_step(tmp_path) == 11
+    assert checkpoints.restore(tmp_path, {"step": jnp.int32(0)}, step=9)["step"] == 9
+
+
+def test_same_step_is_replaced(tmp_path):
+    checkpoints.save(tmp_path, 1, {"value": jnp.float32(1)})
+    checkpoints.save(tmp_path, 1, {"value": jnp.float32(2)})
+    assert checkpoints.restore(tmp_path, {"value": jnp.float32(0)})["value"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_interrupted_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    checkpoints.save(tmp_path, 1, {"value": jnp.float32(1)})
+
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "_digest", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(tmp_path, 2, {"value": jnp.float32(2)})
+    monkeypatch.undo()
+    assert checkpoints.latest_step(tmp_path) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_absent_checkpoints_are_one_line(saved, tmp_path):
+    with pytest.raises(InputError, match="no checkpoint: found steps"):
+        checkpoints.restore(tmp_path, make_state())
+    with pytest.raises(InputError, match=r"no checkpoint of step 3: found steps \[12\]"):
+        checkpoints.restore(saved, make_state(), step=3)
+    with pytest.raises(InputError, match="step is -1"):
+        checkpoints.save(tmp_path, -1, make_state())

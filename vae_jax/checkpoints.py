@@ -1,0 +1,180 @@
+"""Checkpoints: one folder per step, written by Orbax and guarded by a sha256 manifest.
+
+    folder/<step>/state/...        what Orbax wrote
+    folder/<step>/manifest.json    the digest of every file, and the shape and dtype of every leaf
+
+Orbax alone loads flipped bits as numbers, silently; here every byte is checked before it is read. A
+checkpoint appears under its name only when it is complete and on the disk.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from bayes_jax.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+def save(folder: str | Path, step: int, state: PyTree, *, keep: int | None = None) -> Path:
+    """Write a state as `folder/<step>`, whole or not at all; an older one of that step is replaced.
+
+    Args:
+        folder: of the run's checkpoints; made if absent.
+        step: its number, at least 0.
+        state: a pytree of arrays (no typed PRNG keys: keys are folded from the step).
+        keep: delete all but the newest so many steps afterwards; None keeps all.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        InputError: a negative step.
+    """
+    if step < 0:
+        raise InputError(f"checkpoint step is {step}: expected at least 0")
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / str(step)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as scratch:
+        written = Path(scratch) / "new"
+        _write(written, state)
+        if target.exists():
+            target.rename(Path(scratch) / "old")
+        written.rename(target)
+    _sync(folder)
+    for old in _steps(folder)[:-keep] if keep else []:
+        shutil.rmtree(folder / str(old))
+    return target
+
+
+def restore(folder: str | Path, abstract_state: PyTree, *, step: int | None = None) -> PyTree:
+    """Read a state back, bit by bit, after checking every file.
+
+    Args:
+        folder: of the run's checkpoints.
+        abstract_state: a tree of the same structure with the shapes and dtypes that are expected:
+            `jax.eval_shape` of what made the state, or such a state.
+        step: which; None takes the latest.
+
+    Returns:
+        The state, leaves on the default device.
+
+    Raises:
+        InputError: no such checkpoint, a missing, truncated or altered file (named), or leaves of
+            another shape or dtype than expected.
+    """
+    folder = Path(folder).absolute()
+    step = latest_step(folder) if step is None else step
+    if step is None or not (folder / str(step)).is_dir():
+        wanted = "no checkpoint" if step is None else f"no checkpoint of step {step}"
+        raise InputError(f"{folder} holds {wanted}: found steps {_steps(folder)}")
+    checkpoint = folder / str(step)
+    manifest = _read_manifest(checkpoint)
+    _check_files(checkpoint, manifest["files"])
+    _check_leaves(checkpoint, manifest["leaves"], _describe(abstract_state))
+    return _read(checkpoint, abstract_state)
+
+
+def latest_step(folder: str | Path) -> int | None:
+    """The highest step on the disk now; None where there is no checkpoint."""
+    return max(_steps(Path(folder)), default=None)
+
+
+def _steps(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+
+
+def _write(checkpoint: Path, state) -> None:
+    from orbax.checkpoint import v1 as ocp  # a second to import
+
+    state = jax.tree.map(jnp.asarray, state)
+    checkpoint.mkdir()
+    ocp.save(checkpoint / "state", state)
+    files = {name: _digest(checkpoint / name) for name in _files(checkpoint)}
+    manifest = {"files": files, "leaves": _describe(state)}
+    (checkpoint / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    for path in [*checkpoint.rglob("*"), checkpoint]:
+        _sync(path)
+
+
+def _read(checkpoint: Path, abstract_state):
+    from orbax.checkpoint import v1 as ocp
+
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding),
+        abstract_state,
+    )
+    return ocp.load(checkpoint / "state", abstract)
+
+
+def _read_manifest(checkpoint: Path) -> dict[str, Any]:
+    path = checkpoint / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+        return {"files": dict(manifest["files"]), "leaves": dict(manifest["leaves"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is missing or damaged: use another step, or train this one again"
+        ) from error
+
+
+def _check_files(checkpoint: Path, digests: dict[str, str]) -> None:
+    for name, digest in digests.items():
+        path = checkpoint / name
+        if not path.is_file():
+            raise InputError(f"{path} is missing: use another step, or train this one again")
+        if _digest(path) != digest:
+            raise InputError(
+                f"{path} is damaged (its sha256 is not that of the manifest): use another step, or "
+                "train this one again"
+            )
+
+
+def _check_leaves(checkpoint: Path, saved: dict[str, str], expected: dict[str, str]) -> None:
+    for name in sorted(saved.keys() | expected.keys()):
+        found, wanted = saved.get(name, "nothing"), expected.get(name, "nothing")
+        if found != wanted:
+            raise InputError(
+                f"{checkpoint} holds {found} as {name}, expected {wanted}: the config differs from "
+                "that of the run"
+            )
+
+
+def _describe(state) -> dict[str, str]:
+    """Leaf path -> `float32[3,4]`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {
+        jax.tree_util.keystr(path): f"{leaf.dtype}{list(jnp.shape(leaf))}" for path, leaf in leaves
+    }
+
+
+def _files(checkpoint: Path) -> list[str]:
+    return sorted(
+        path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file()
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file or folder is on the disk before anything points to it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
