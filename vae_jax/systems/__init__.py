@@ -1,5 +1,8 @@
 """The one table of systems; each row is imported on use, so that `--help` stays quick."""
 
+import importlib
+from typing import Any
+
 from vae_jax import configs
 
 SYSTEMS = {
@@ -14,3 +17,30 @@ SYSTEMS = {
     "mixture": (configs.MixtureConfig, "vae_jax.systems.exact:build_mixture"),
 }
 """name -> (config, "module:builder"); a builder is `(config, spec: ObservationSpec) -> System`."""
+
+
+def build(name: str, config: Any, spec: configs.ObservationSpec) -> Any:
+    """Build the system of one row of `SYSTEMS`.
+
+    Args:
+        name: a key of `SYSTEMS`.
+        config: of the row's class.
+        spec: the observation.
+
+    Returns:
+        A `System`; equal arguments return the same object.
+
+    Raises:
+        InputError: the name is unknown, or the config belongs to another system.
+    """
+    from bayes_jax.errors import InputError
+
+    if name not in SYSTEMS:
+        raise InputError(f"system is {name!r}: expected one of {', '.join(SYSTEMS)}")
+    config_class, target = SYSTEMS[name]
+    if type(config) is not config_class:
+        raise InputError(
+            f"the config of {name} is a {type(config).__name__}: expected {config_class.__name__}"
+        )
+    module, builder = target.split(":")
+    return getattr(importlib.import_module(module), builder)(config, spec)

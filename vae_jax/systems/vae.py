@@ -1,0 +1,205 @@
+"""VAE, IWAE and the linear VAE: an encoder, a decoder, and the objective that tells them apart.
+
+The builders are cached, and the likelihood and guide of a fitted model are `Partial`s over
+functions that they share: a model restored by a fresh builder call runs through engines compiled
+before.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+from numpyro.distributions.kl import kl_divergence
+
+from bayes_jax.annealing import annealed_evidence
+from bayes_jax.errors import InputError
+from bayes_jax.exact import linear_gaussian
+from bayes_jax.model import GenerativeModel, LatentModel, simulate
+from vae_jax import likelihoods, posteriors
+from vae_jax.configs import IWAEConfig, LinearVAEConfig, ObservationSpec, VAEConfig
+from vae_jax.networks import MLP, with_output_bias
+from vae_jax.objectives import Terms, elbo_terms, iwae_terms
+from vae_jax.priors import standard_normal
+from vae_jax.systems.base import System
+from vae_jax.systems.gradient import gradient_system
+
+
+class Family(NamedTuple):
+    """How params make a model and its guide.
+
+    Attributes:
+        init: `(key, batch) -> params`.
+        latent: `params -> LatentModel`.
+        guide: `params -> Guide`.
+    """
+
+    init: Callable
+    latent: Callable
+    guide: Callable
+
+
+@functools.cache
+def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
+    """The seed VAE, trained on the ELBO (Kingma, Welling 2014, arXiv 1312.6114).
+
+    Args:
+        config: the networks.
+        spec: the observation.
+
+    Returns:
+        A gradient system; its evidence is annealed from the guide.
+    """
+    return _amortized_system(config, spec, elbo_terms)
+
+
+@functools.cache
+def build_iwae(config: IWAEConfig, spec: ObservationSpec) -> System:
+    """The seed VAE's networks trained on the importance-weighted bound (arXiv 1509.00519).
+
+    Args:
+        config: the networks and the number of importance samples.
+        spec: the observation.
+
+    Returns:
+        A gradient system; its evidence is annealed from the guide.
+    """
+    objective = functools.partial(iwae_terms, num_samples=config.num_importance_samples)
+    return _amortized_system(config, spec, objective)
+
+
+def _amortized_system(config: VAEConfig, spec: ObservationSpec, objective: Callable) -> System:
+    family = mlp_family(config.latent_dim, config.hidden_dims, spec)
+
+    def terms(params, key, x):
+        return objective(key, family.latent(params), family.guide(params), x)
+
+    def generative(params):
+        latent, guide = family.latent(params), family.guide(params)
+        return GenerativeModel(
+            sample=lambda key, num: simulate(key, latent, num)[1],
+            log_evidence=lambda key, x: annealed_evidence(key, latent, x, guide=guide),
+            latent=latent,
+            guide=guide,
+        )
+
+    return gradient_system(init=family.init, terms=terms, generative=generative)
+
+
+@functools.cache
+def mlp_family(latent_dim: int, hidden_dims: tuple[int, ...], spec: ObservationSpec) -> Family:
+    """MLP encoder and decoder, mirror images of each other, under a standard normal prior.
+
+    Args:
+        latent_dim: L.
+        hidden_dims: widths of the encoder's hidden layers; the decoder has them reversed.
+        spec: the observation, which chooses the decoder's head.
+
+    Returns:
+        The family; its params are {"encoder", "decoder"}.
+    """
+    head = likelihoods.make_head(spec)
+    encoder = MLP(hidden_dims, 2 * latent_dim)
+    decoder = MLP(hidden_dims[::-1], head.num_features)
+
+    def init(key, batch):
+        key_encoder, key_decoder = jax.random.split(key)
+        decoder_params = decoder.init(key_decoder, jnp.zeros(latent_dim))
+        return {
+            "encoder": encoder.init(key_encoder, jnp.zeros(spec.dim)),
+            "decoder": with_output_bias(decoder_params, head.initial_features(batch)),
+        }
+
+    def decode(params, z):
+        return head.distribution(decoder.apply(params, z))
+
+    def encode(params, x):
+        return posteriors.mean_field(encoder.apply(params, x))
+
+    return Family(
+        init,
+        lambda params: LatentModel(standard_normal(latent_dim), Partial(decode, params["decoder"])),
+        lambda params: Partial(encode, params["encoder"]),
+    )
+
+
+@functools.cache
+def build_linear_vae(config: LinearVAEConfig, spec: ObservationSpec) -> System:
+    """p(x | z) = N(W z + mean, s^2 I), q(z | x) = N(V (x - mean), diag(scale^2)).
+
+    Its global optimum is PPCA: there the columns of W are orthogonal, so that a diagonal q is the
+    exact posterior (Lucas, Tucker, Grosse, Norouzi 2019, arXiv 1911.02469). Training maximises the
+    ELBO in closed form, so nothing but the order of the batches is random.
+
+    Args:
+        config: the latent dimension.
+        spec: the observation, with a Gaussian head.
+
+    Returns:
+        A gradient system; its evidence and posterior are exact.
+
+    Raises:
+        InputError: the head is not Gaussian.
+    """
+    if spec.head != "gaussian":
+        raise InputError(f"linear_vae on a {spec.head} head: expected observation gaussian")
+    min_scale = spec.min_variance**0.5
+
+    def init(key, batch):
+        scale = jnp.sqrt(jnp.mean(jnp.var(batch, axis=0)))
+        loading = 0.1 * scale * jax.random.normal(key, (spec.dim, config.latent_dim))
+        return {
+            "loading": loading,
+            "mean": jnp.mean(batch, axis=0),
+            "scale": likelihoods.unconstrained_scale(scale, min_scale=min_scale),
+            "encoder": {"kernel": loading.T, "scale": jnp.zeros(config.latent_dim)},
+        }
+
+    def exact_params(params):
+        variance = likelihoods.positive_scale(params["scale"], min_scale=min_scale) ** 2
+        return linear_gaussian.LinearGaussian(
+            params["loading"], params["mean"], jnp.broadcast_to(variance, spec.dim)
+        )
+
+    def terms(params, key, x):
+        del key
+        return linear_elbo_terms(exact_params(params), _linear_guide(params), x)
+
+    def generative(params):
+        exact = linear_gaussian.generative(exact_params(params))
+        return exact._replace(guide=_linear_guide(params))
+
+    return gradient_system(init=init, terms=terms, generative=generative)
+
+
+def linear_elbo_terms(params, guide, x) -> Terms:
+    """The ELBO of a linear-Gaussian model under a diagonal Gaussian guide, in closed form.
+
+    E_q[log p(x | z)] = log N(x; W m + mean, V) - (1/2) sum_u q_u |V^(-1/2) w_u|^2, with m and q the
+    mean and variance of q(z | x), V the noise variance and w_u the columns of W.
+
+    Args:
+        params: a `linear_gaussian.LinearGaussian`.
+        guide: x -> q(z | x).
+        x: one observation `[dim]`.
+
+    Returns:
+        The parts in nats.
+    """
+    posterior = guide(x)
+    latent = linear_gaussian.latent_model(params)
+    column_norms = jnp.sum(params.loading**2 / params.variance[:, None], axis=0)
+    reconstruction = latent.likelihood(posterior.mean).log_prob(x)
+    reconstruction -= 0.5 * jnp.sum(posterior.variance * column_norms)
+    kl = kl_divergence(posterior, latent.prior)
+    return Terms(reconstruction - kl, reconstruction - kl, reconstruction, kl)
+
+
+def _linear_guide(params) -> Partial:
+    return Partial(_linear_encode, {"mean": params["mean"], **params["encoder"]})
+
+
+def _linear_encode(params, x):
+    return posteriors.normal(params["kernel"] @ (x - params["mean"]), params["scale"])
