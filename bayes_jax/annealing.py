@@ -24,13 +24,7 @@ from numpyro.distributions import Distribution, MultivariateNormal
 
 from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
-from bayes_jax.estimates import (
-    Evidence,
-    WeightedDraws,
-    log_mean_exp,
-    log_mean_exp_stderr,
-    lower_evidence,
-)
+from bayes_jax.estimates import Evidence, WeightedDraws
 from bayes_jax.hamiltonian import Point, hmc_move
 from bayes_jax.mcmc import hmc
 from bayes_jax.mcmc.adaptation import TARGET_ACCEPT, initial_step_size
@@ -124,7 +118,7 @@ def annealed_evidence(
         Neal, "Annealed importance sampling", 2001, arXiv physics/9803008.
         Wu, Burda, Salakhutdinov, Grosse, 2017, arXiv 1611.04273.
     """
-    draws = annealed_draws(
+    return annealed_draws(
         key,
         model,
         x,
@@ -133,8 +127,7 @@ def annealed_evidence(
         num_temperatures=num_temperatures,
         batch_size=batch_size,
         index_offset=index_offset,
-    )
-    return lower_evidence(log_mean_exp(draws.log_weight), log_mean_exp_stderr(draws.log_weight))
+    ).evidence()
 
 
 def annealed_draws(

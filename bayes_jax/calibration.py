@@ -1,4 +1,4 @@
-"""Is a posterior approximation calibrated? Coverage of its intervals on data simulated from p(x, z).
+"""Is an approximate posterior calibrated? Coverage of its intervals on simulated data.
 
 Averaged over p(x, z), a central interval of the TRUE posterior covers the simulated z with exactly
 its nominal probability (Cook, Gelman, Rubin 2006); an overconfident q covers less.

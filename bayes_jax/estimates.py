@@ -78,6 +78,14 @@ class WeightedDraws(NamedTuple):
         """Self-normalised estimate of the posterior mean."""
         return jnp.einsum("bs,bsl->bl", jax.nn.softmax(self.log_weight, axis=-1), self.z)
 
+    def evidence(self) -> Evidence:
+        """log mean weight, a stochastic lower bound on log p(x)."""
+        return lower_evidence(log_mean_exp(self.log_weight), log_mean_exp_stderr(self.log_weight))
+
+    def elbo(self) -> Evidence:
+        """Mean log weight: the ELBO of whatever the draws come from."""
+        return lower_evidence(jnp.mean(self.log_weight, axis=-1), mean_stderr(self.log_weight))
+
 
 class Gaps(NamedTuple):
     """Where a guide loses nats, per observation (Cremer, Li, Duvenaud 2018, arXiv 1801.03558).

@@ -89,12 +89,13 @@ def decompose(evidence: Evidence, amortized: Evidence, fitted: FittedPosterior) 
     Returns:
         Gaps; the standard errors take the three parts as independent.
     """
+    optimal = fitted.elbo()
     return Gaps(
         log_evidence=evidence.lower,
         elbo=amortized.lower,
-        elbo_optimal=fitted.elbo,
-        approximation=evidence.lower - fitted.elbo,
-        amortization=fitted.elbo - amortized.lower,
-        stderr_approximation=jnp.hypot(evidence.stderr_lower, fitted.stderr),
-        stderr_amortization=jnp.hypot(fitted.stderr, amortized.stderr_lower),
+        elbo_optimal=optimal.lower,
+        approximation=evidence.lower - optimal.lower,
+        amortization=optimal.lower - amortized.lower,
+        stderr_approximation=jnp.hypot(evidence.stderr_lower, optimal.stderr_lower),
+        stderr_amortization=jnp.hypot(optimal.stderr_lower, amortized.stderr_lower),
     )

@@ -17,14 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
-from bayes_jax.estimates import (
-    Evidence,
-    WeightedDraws,
-    log_mean_exp,
-    log_mean_exp_stderr,
-    lower_evidence,
-    mean_stderr,
-)
+from bayes_jax.estimates import Evidence, WeightedDraws
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 
 # Samples of one x in memory at once: what keeps 5000 samples of a large decoder small.
@@ -85,10 +78,15 @@ def elbo(
     Raises:
         InputError: on x the likelihood gives no density, or counts below 1.
     """
-    weights = _checked_weights(
-        key, model, x, guide, num_samples, batch_size, index_offset, keep_latents=False
-    )
-    return lower_evidence(jnp.mean(weights, axis=-1), mean_stderr(weights))
+    return importance_draws(
+        key,
+        model,
+        x,
+        guide=guide,
+        num_samples=num_samples,
+        batch_size=batch_size,
+        index_offset=index_offset,
+    ).elbo()
 
 
 def importance_bound(
@@ -122,10 +120,15 @@ def importance_bound(
     References:
         Burda, Grosse, Salakhutdinov, "Importance weighted autoencoders", 2016, arXiv 1509.00519.
     """
-    weights = _checked_weights(
-        key, model, x, guide, num_samples, batch_size, index_offset, keep_latents=False
-    )
-    return lower_evidence(log_mean_exp(weights), log_mean_exp_stderr(weights))
+    return importance_draws(
+        key,
+        model,
+        x,
+        guide=guide,
+        num_samples=num_samples,
+        batch_size=batch_size,
+        index_offset=index_offset,
+    ).evidence()
 
 
 def importance_draws(
@@ -145,10 +148,14 @@ def importance_draws(
     Returns:
         WeightedDraws, z `[batch, sample, latent]` and log weights `[batch, sample]`.
     """
-    z, weights = _checked_weights(
-        key, model, x, guide, num_samples, batch_size, index_offset, keep_latents=True
+    model, guide = compilable(model), compilable(guide)
+    if num_samples < 1:
+        raise InputError(f"num_samples is {num_samples}: expected at least 1")
+    check_batch(x, batch_size)
+    check_observations(model, x)
+    return _importance_draws(
+        key, model, guide, x, index_offset, num_samples=num_samples, batch_size=batch_size
     )
-    return WeightedDraws(z, weights, jnp.zeros(weights.shape[0], jnp.int32))
 
 
 def resample(
@@ -180,28 +187,10 @@ def pareto_k_hat(log_weight: Float[Array, "batch sample"]) -> Float[Array, " bat
     return jax.vmap(lambda row: psis_weights(row)[1])(log_weight)
 
 
-def _checked_weights(key, model, x, guide, num_samples, batch_size, index_offset, keep_latents):
-    model, guide = compilable(model), compilable(guide)
-    if num_samples < 1:
-        raise InputError(f"num_samples is {num_samples}: expected at least 1")
-    check_batch(x, batch_size)
-    check_observations(model, x)
-    return _batch_weights(
-        key,
-        model,
-        guide,
-        x,
-        index_offset,
-        num_samples=num_samples,
-        batch_size=batch_size,
-        keep_latents=keep_latents,
-    )
-
-
-@partial(jax.jit, static_argnames=("num_samples", "batch_size", "keep_latents"))
-def _batch_weights(key, model, guide, x, index_offset, *, num_samples, batch_size, keep_latents):
+@partial(jax.jit, static_argnames=("num_samples", "batch_size"))
+def _importance_draws(key, model, guide, x, index_offset, *, num_samples, batch_size):
     def one(key, x):
         z, weights = weighted_draws(key, model, x, guide=guide, num_samples=num_samples)
-        return (z, weights) if keep_latents else weights
+        return WeightedDraws(z, weights, jnp.zeros((), jnp.int32))
 
     return map_observations(one, key, x, batch_size=batch_size, index_offset=index_offset)

@@ -17,7 +17,7 @@ from numpyro.distributions import Distribution, MultivariateNormal, Normal
 
 from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
-from bayes_jax.estimates import mean_stderr
+from bayes_jax.estimates import Evidence, lower_evidence, mean_stderr
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.transports import affine_from_draws
 
@@ -50,18 +50,21 @@ class FittedPosterior(NamedTuple):
     Attributes:
         params: fitted, leaves `[batch, ...]`.
         anchor: where the fits started, leaves `[batch, ...]`.
-        elbo: in nats, from draws the fit has not seen, `[batch]`.
-        stderr: its standard error, `[batch]`.
+        log_weight: log p(x, z) - log q*(z) at draws of q* the fit has not seen, in nats,
+            `[batch, sample]`; their mean is the ELBO.
         loc: mean of q*, `[batch, latent]`.
         covariance: of q*, `[batch, latent, latent]`.
     """
 
     params: PyTree
     anchor: Anchor
-    elbo: Float[Array, " batch"]
-    stderr: Float[Array, " batch"]
+    log_weight: Float[Array, "batch sample"]
     loc: Float[Array, "batch latent"]
     covariance: Float[Array, "batch latent latent"]
+
+    def elbo(self) -> Evidence:
+        """The ELBO of q*, with the standard error of the mean."""
+        return lower_evidence(jnp.mean(self.log_weight, axis=-1), mean_stderr(self.log_weight))
 
 
 def _mean_field_init(anchor: Anchor) -> PyTree:
@@ -157,6 +160,28 @@ def fit_posterior(
     )
 
 
+@partial(jax.jit, static_argnames=("family", "num_samples"))
+def sample_fitted(
+    key: PRNGKeyArray, fitted: FittedPosterior, *, family: FamilyName, num_samples: int
+) -> Float[Array, "batch sample latent"]:
+    """Draws from each q*.
+
+    Args:
+        key: a PRNG key.
+        fitted: of a batch.
+        family: the family it was fitted in.
+        num_samples: draws per observation.
+
+    Returns:
+        z `[batch, sample, latent]`.
+    """
+
+    def draw(key, row):
+        return FAMILIES[family].constrain(*row).sample(key, (num_samples,))
+
+    return map_observations(draw, key, (fitted.params, fitted.anchor))
+
+
 @partial(
     jax.jit,
     static_argnames=("family", "num_steps", "num_samples", "num_elbo_samples", "batch_size"),
@@ -187,13 +212,11 @@ def _fit_posterior(
             key_fit, model, x, params, anchor, FAMILIES[family], optimizer, num_steps, num_samples
         )
         q = FAMILIES[family].constrain(params, anchor)
-        values = _log_weights(key_elbo, model, x, q, q, num_elbo_samples)
+        log_weight = _log_weights(key_elbo, model, x, q, q, num_elbo_samples)
         covariance = getattr(q, "covariance_matrix", None)
         if covariance is None:
             covariance = jnp.diag(q.variance)
-        return FittedPosterior(
-            params, anchor, jnp.mean(values), mean_stderr(values), q.mean, covariance
-        )
+        return FittedPosterior(params, anchor, log_weight, q.mean, covariance)
 
     return map_observations(one, key, x, batch_size=batch_size, index_offset=index_offset)
 
