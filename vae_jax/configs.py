@@ -9,9 +9,16 @@ from typing import Literal
 Head = Literal["bernoulli", "gaussian"]
 
 
+class ConfigError(ValueError):
+    """A config that cannot be: one line naming the field, its value and what was expected.
+
+    Scripts show that line and no traceback, as they do for `bayes_jax.InputError`.
+    """
+
+
 def _check(condition: bool, field: str, value: object, expected: str) -> None:
     if not condition:
-        raise ValueError(f"{field} is {value!r}: expected {expected}")
+        raise ConfigError(f"{field} is {value!r}: expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -177,3 +184,52 @@ class MixtureConfig:
 
     def __post_init__(self):
         _check(self.num_components >= 1, "num_components", self.num_components, "at least 1")
+
+
+@dataclass(frozen=True)
+class InferenceBudget:
+    """How much each inference of a comparison may spend.
+
+    Attributes:
+        num_images: test images whose evidence is bounded.
+        num_posteriors: of these, how many are sampled by MCMC.
+        num_chains: of annealing and MCMC, per image.
+        num_temperatures_prior: annealing steps from the prior.
+        num_temperatures_guide: annealing steps from the guide.
+        num_elbo_samples: draws behind each ELBO.
+        num_reference_draws: kept MCMC draws per chain.
+        batch_size: images in memory at once; all at once if unset.
+    """
+
+    num_images: int = 128
+    num_posteriors: int = 32
+    num_chains: int = 16
+    num_temperatures_prior: int = 300
+    num_temperatures_guide: int = 100
+    num_elbo_samples: int = 1000
+    num_reference_draws: int = 300
+    batch_size: int | None = 128
+
+    def __post_init__(self):
+        for field in (
+            "num_images",
+            "num_posteriors",
+            "num_chains",
+            "num_temperatures_prior",
+            "num_temperatures_guide",
+            "num_elbo_samples",
+            "num_reference_draws",
+        ):
+            _check(getattr(self, field) >= 2, field, getattr(self, field), "at least 2")
+        _check(
+            self.num_posteriors <= self.num_images,
+            "num_posteriors",
+            self.num_posteriors,
+            f"at most num_images ({self.num_images})",
+        )
+        _check(
+            self.batch_size is None or self.batch_size >= 1,
+            "batch_size",
+            self.batch_size,
+            "at least 1",
+        )

@@ -1,0 +1,113 @@
+"""Command lines -> frozen dataclasses, by tyro; what is wrong becomes one line.
+
+Imports nothing heavy, so that `--help` answers at once.
+"""
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import tyro
+
+from vae_jax.configs import ConfigError, DataConfig, TrainConfig
+from vae_jax.systems import SYSTEMS
+
+_SYSTEM_CONFIGS = tuple(
+    Annotated[config, tyro.conf.subcommand(name, prefix_name=False)]
+    for name, (config, _) in SYSTEMS.items()
+)
+
+
+@dataclass(frozen=True)
+class TrainCommand:
+    """Train one system; the run folder holds its config, checkpoints, metrics and figures.
+
+    Attributes:
+        system: which, and its config.
+        train: the loop.
+        data: the data.
+        out: run folder; runs/SYSTEM if unset.
+        overwrite: replace the run that is in the folder.
+    """
+
+    system: Annotated[Union[_SYSTEM_CONFIGS], tyro.conf.arg(name="")]  # noqa: UP007
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    out: Path | None = None
+    overwrite: bool = False
+
+    @property
+    def name(self) -> str:
+        """The key of the system in `SYSTEMS`."""
+        return next(name for name, (kind, _) in SYSTEMS.items() if type(self.system) is kind)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes."""
+        return self.out or Path("runs") / self.name
+
+
+def parse_train(args: list[str]) -> TrainCommand:
+    """The arguments of train.py: a key of `SYSTEMS`, its options, --train.*, --data.*, --out.
+
+    Raises:
+        ConfigError: wrong arguments, in one line.
+        SystemExit: after --help.
+    """
+    return parse(tyro.conf.CascadeSubcommandArgs[TrainCommand], args)
+
+
+def parse(command: Any, args: list[str]) -> Any:
+    """Parse arguments into a dataclass.
+
+    Args:
+        command: a frozen dataclass; its docstring and those of its fields are the help.
+        args: the arguments, without the program's name.
+
+    Raises:
+        ConfigError: wrong arguments, in one line.
+        SystemExit: after --help.
+    """
+    boxed = io.StringIO()
+    wants_help = {"-h", "--help"} & {*args}
+    with contextlib.redirect_stderr(boxed), contextlib.nullcontext() if wants_help else _wide():
+        try:
+            return tyro.cli(command, args=args, config=(tyro.conf.FlagCreatePairsOff,))
+        except SystemExit as exit_:
+            if not exit_.code:
+                raise
+            raise ConfigError(_unboxed(boxed.getvalue())) from None
+
+
+@contextlib.contextmanager
+def _wide() -> Iterator[None]:
+    """A terminal wide enough that tyro does not break the lines of its messages."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def _unboxed(boxed: str) -> str:
+    """What tyro says in a box, in one line: the problem, and the closest names there are."""
+    # In the title's line or below it, in Unicode or in ASCII: a rule stands between all sections.
+    text = re.sub(r"^[ │╭╰]+|[ │╮╯]+$", "", boxed, flags=re.MULTILINE)
+    _, problem, *hints = (
+        " ".join(section.split()) for section in re.split(r"[─-]{4,}(?:\n|$)", text)
+    )
+    parts = [problem.removeprefix("Error parsing ")]
+    parts += [hint for hint in hints if hint.startswith("Available")]
+    if similar := [hint for hint in hints if hint.startswith("Perhaps")]:
+        names = dict.fromkeys(re.findall(r"--[\w.-]+", similar[0]))
+        parts.append(f"perhaps you meant {', '.join(names)}")
+    return "; ".join(parts) + " (--help lists the options)"

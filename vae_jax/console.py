@@ -1,0 +1,201 @@
+"""The only place that talks to a person: arguments, banner, progress, tables, errors, exit codes.
+
+Tables go to standard output, everything else to standard error. Nothing heavy is imported before
+the arguments are parsed, so that `--help` answers at once.
+"""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from vae_jax.arguments import parse
+from vae_jax.configs import ConfigError
+from vae_jax.tables import Table, cell, is_numeric
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes: failed while running, wrong arguments or input, stopped by Ctrl-C."""
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Where there is no terminal to draw a progress bar in, a line is printed this often."""
+
+_PLAIN_WIDTH = 160  # of tables where there is no terminal
+_live_bars: list = []  # the progress display on the screen, if any
+
+
+def run_script(
+    command: type | Callable, main: Callable[[Any], int | None], *, args: list[str] | None = None
+) -> NoReturn:
+    """Parse the arguments, run, and exit; a person sees one line for what is their mistake.
+
+    Args:
+        command: a frozen dataclass, parsed by tyro, or a function `args -> object`.
+        main: does the work; imports what is heavy itself; returns an exit code, or None for 0.
+        args: the arguments; those of this process if None.
+
+    Raises:
+        SystemExit: always. Code 2 for wrong arguments and `InputError`, 1 for files and folders
+            that fail while running (`OSError`), 130 for Ctrl-C. All else keeps its traceback.
+    """
+    args = sys.argv[1:] if args is None else args
+    try:
+        parsed = parse(command, args) if isinstance(command, type) else command(args)
+        sys.exit(main(parsed) or 0)
+    except KeyboardInterrupt:
+        message("interrupted")
+        sys.exit(INTERRUPTED)
+    except ConfigError as error:
+        _exit_with(error, USAGE)
+    except OSError as error:
+        _exit_with(error, FAILED)
+    except ValueError as error:
+        if not _is_input_error(error):
+            raise
+        _exit_with(error, USAGE)
+
+
+def banner(*, seed: int, config: Any) -> None:
+    """One line that says what the numbers will depend on, and a warning for an idle GPU."""
+    from vae_jax.runs import PROJECT, config_hash, versions
+
+    found = versions()
+    count = f" x {found['num_devices']}" if found["num_devices"] > 1 else ""
+    parts = (
+        f"{PROJECT} {found[PROJECT]}" + (f" ({found['git']})" if found["git"] else ""),
+        f"Python {found['python']}",
+        *(f"{package} {found[package]}" for package in ("jax", "flax", "numpyro")),
+        f"{found['backend']}: {found['device']}{count}, {found['cores']} cores",
+        f"x64 {'on' if found['x64'] else 'off'}",
+        f"seed {seed}",
+        f"config {config_hash(config)}",
+    )
+    message(" · ".join(parts))
+    if found["backend"] == "cpu" and (gpus := visible_gpus()):
+        warn(
+            f"nvidia-smi sees {len(gpus)} GPU(s) but jax runs on the CPU: "
+            'install jax for it with pip install -e ".[cuda13]" (or ".[cuda12]")'
+        )
+
+
+def message(text: str) -> None:
+    """One line to the person."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """One line that starts with "warning:"."""
+    message(f"warning: {text}")
+
+
+def print_table(table: Table) -> None:
+    """Print a table to standard output."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=table.title, caption=table.note or None, title_justify="left")
+    drawn.caption_justify = "left"
+    for column in table.columns:
+        justify = "right" if is_numeric(table, column) else "left"
+        drawn.add_column(column.header, justify=justify, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(cell(row, column) for column in table.columns))
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, markup=False, emoji=False).print(
+        drawn
+    )
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show how far a long piece of work is: a bar in a terminal, an occasional line elsewhere.
+
+    Example:
+        with progress("training vae", total=200) as advance:
+            for epoch in range(200):
+                advance(1, note="validation -16.5 nats")
+
+    Args:
+        description: what is being done.
+        total: how many steps; None if that is not known.
+
+    Yields:
+        `advance(num=1, *, note="")`, to call after so many steps.
+    """
+    draw = _bar if sys.stderr.isatty() else _lines
+    with draw(description, total) as advance:
+        yield advance
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that nvidia-smi lists, whatever jax sees."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line for line in listed.stdout.splitlines() if line.startswith("GPU")]
+
+
+@contextlib.contextmanager
+def _bar(description: str, total: int | None) -> Iterator[Callable[..., None]]:
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[note]}", markup=False),
+    )
+    # Two live displays would draw over each other: work inside of work shares the outer one.
+    with contextlib.ExitStack() as stack:
+        if not _live_bars:
+            _live_bars.append(bars.Progress(*columns, console=Console(stderr=True)))
+            stack.callback(_live_bars.clear)
+            stack.enter_context(_live_bars[0])
+        live = _live_bars[0]
+        task = live.add_task(description, total=total, note="")
+
+        def advance(num: int = 1, *, note: str = "") -> None:
+            live.update(task, advance=num, note=note)
+
+        yield advance
+
+
+@contextlib.contextmanager
+def _lines(description: str, total: int | None) -> Iterator[Callable[..., None]]:
+    started = last = time.monotonic()
+    done = 0
+
+    def line(note: str) -> str:
+        count = f"{done}" if total is None else f"{done}/{total}"
+        parts = (f"{description}: {count}", note, f"{time.monotonic() - started:.0f} s")
+        return " · ".join(part for part in parts if part)
+
+    latest = ""
+
+    def advance(num: int = 1, *, note: str = "") -> None:
+        nonlocal done, last, latest
+        done, latest = done + num, note
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            message(line(note))
+
+    yield advance
+    message(line(latest))
+
+
+def _exit_with(error: Exception, code: int) -> NoReturn:
+    message(f"error: {' '.join(str(error).split())}")
+    sys.exit(code)
+
+
+def _is_input_error(error: Exception) -> bool:
+    from bayes_jax.errors import InputError  # imports jax, which --help must not
+
+    return isinstance(error, InputError)
