@@ -128,8 +128,8 @@ def check_observations(model: LatentModel, x: PyTree) -> None:
     Raises:
         InputError: naming the first bad row, or the shapes that do not fit.
     """
-    expected = jax.eval_shape(lambda m: m.likelihood(m.prior.sample(jax.random.key(0))), model)
-    _check_shapes(expected, x)
+    # A function that outlives the call, so that the next one traces nothing.
+    _check_shapes(jax.eval_shape(_some_likelihood, model), x)
     inside = _inside_support(model, x)
     if not bool(jnp.all(inside)):
         row = int(jnp.argmin(inside))
@@ -137,6 +137,10 @@ def check_observations(model: LatentModel, x: PyTree) -> None:
             f"x[{row}] lies outside the support of the likelihood ({_support_name(model)}): "
             f"{int(jnp.sum(~inside))} of {inside.shape[0]} observations are not usable"
         )
+
+
+def _some_likelihood(model) -> Distribution:
+    return model.likelihood(model.prior.sample(jax.random.key(0)))
 
 
 def _check_shapes(distribution, x) -> None:
@@ -152,14 +156,10 @@ def _check_shapes(distribution, x) -> None:
 
 @jax.jit
 def _inside_support(model, x) -> Bool[Array, " batch"]:
-    def inside(x):
-        z = model.prior.sample(jax.random.key(0))
-        return jnp.all(model.likelihood(z).support(x))
-
-    return jax.vmap(inside)(x)
+    return jax.vmap(lambda x: jnp.all(_some_likelihood(model).support(x)))(x)
 
 
 def _support_name(model) -> str:
-    support = model.likelihood(model.prior.sample(jax.random.key(0))).support
+    support = _some_likelihood(model).support
     support = getattr(support, "base_constraint", support)
     return type(support).__name__.strip("_").lower()
