@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Num
 
@@ -58,7 +59,7 @@ def bernoulli(logits: Float[Array, " dim"]) -> dist.Distribution:
     return dist.BernoulliLogits(logits).to_event(1)
 
 
-def bernoulli_features(x: Num[Array, "batch dim"]) -> Float[Array, " dim"]:
+def bernoulli_features(x: Num[Array | np.ndarray, "batch dim"]) -> Float[Array, " dim"]:
     """The logits of the clipped pixel means (Burda, Grosse, Salakhutdinov 2016, arXiv 1509.00519).
 
     Args:
@@ -103,7 +104,7 @@ def normal(
 
 
 def gaussian_features(
-    x: Float[Array, "batch dim"], *, min_scale: float
+    x: Float[Array | np.ndarray, "batch dim"], *, min_scale: float
 ) -> Float[Array, " features"]:
     """The features at which `gaussian` has the pixel means and standard deviations of a batch.
 

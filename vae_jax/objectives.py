@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
 from numpyro.distributions.kl import kl_divergence
 
 from bayes_jax.estimates import log_mean_exp
@@ -132,7 +133,7 @@ def kl_per_unit(posterior: dist.Distribution, prior: dist.Distribution) -> Float
 
 
 def active_units(
-    guide: Guide, x: Float[Array, "batch *event"], *, threshold: float = 1e-2
+    guide: Guide, x: Num[Array | np.ndarray, "batch *event"], *, threshold: float = 1e-2
 ) -> Int[Array, ""]:
     """How many latent units the guide uses: those with Var_x(E_q[z_u | x]) > threshold.
 

@@ -223,8 +223,7 @@ def _fit_exact(key, system, train, validation, on_epoch, start):
     state = system.fit(key_fit, _as_float(train))
     evidence = system.generative(state).log_evidence(key_validation, _as_float(validation))
     seconds = time.perf_counter() - start
-    metrics = {"objective": float(np.mean(evidence.lower, dtype=np.float64))}
-    report = EpochReport(1, {}, metrics, True, seconds, None)
+    report = EpochReport(1, {}, _floats({"objective": evidence.lower}), True, seconds, None)
     on_epoch(report)
     return FitResult(state, (report,), 1, 1, seconds, None)
 
@@ -330,10 +329,9 @@ def _all_finite(tree):
 
 
 def _floats(metrics) -> dict[str, float]:
-    return {
-        name: float(np.mean(np.asarray(values), dtype=np.float64))
-        for name, values in metrics.items()
-    }
+    """Means in float64, on the host."""
+    host = jax.device_get(metrics)
+    return {name: float(np.mean(values, dtype=np.float64)) for name, values in host.items()}
 
 
 def _copy(tree):

@@ -105,6 +105,7 @@ def mlp_family(latent_dim: int, hidden_dims: tuple[int, ...], spec: ObservationS
     decoder = MLP(hidden_dims[::-1], head.num_features)
 
     def init(key, batch):
+        _check_dim(batch, spec)
         key_encoder, key_decoder = jax.random.split(key)
         decoder_params = decoder.init(key_decoder, jnp.zeros(latent_dim))
         return {
@@ -148,6 +149,7 @@ def build_linear_vae(config: LinearVAEConfig, spec: ObservationSpec) -> System:
     min_scale = spec.min_variance**0.5
 
     def init(key, batch):
+        _check_dim(batch, spec)
         scale = jnp.sqrt(jnp.mean(jnp.var(batch, axis=0)))
         loading = 0.1 * scale * jax.random.normal(key, (spec.dim, config.latent_dim))
         return {
@@ -195,6 +197,14 @@ def linear_elbo_terms(params, guide, x) -> Terms:
     reconstruction -= 0.5 * jnp.sum(posterior.variance * column_norms)
     kl = kl_divergence(posterior, latent.prior)
     return Terms(reconstruction - kl, reconstruction - kl, reconstruction, kl)
+
+
+def _check_dim(batch, spec: ObservationSpec) -> None:
+    if batch.shape[1:] != (spec.dim,):
+        raise InputError(
+            f"x has shape {batch.shape}, the system is built for [batch, {spec.dim}]: expected as "
+            "many pixels as the spec says"
+        )
 
 
 def _linear_guide(params) -> Partial:
