@@ -6,6 +6,7 @@
 q is the guide, q* the best member of its family for this x (Cremer et al. 2018, arXiv 1801.03558).
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
