@@ -75,10 +75,15 @@ def config_hash(config: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
-def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON atomically. `to_plain` says what becomes of arrays, enums and NaN."""
+def to_json(content: Any) -> bytes:
+    """Readable JSON; `to_plain` says what becomes of arrays, enums and NaN."""
     text = json.dumps(to_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    return (text + "\n").encode()
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `to_json(content)` atomically."""
+    write_bytes(path, to_json(content))
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

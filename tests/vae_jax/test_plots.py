@@ -1,0 +1,180 @@
+"""Figures show the numbers they were given, and regions hold the mass they claim."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from vae_jax import plots
+
+RNG = np.random.default_rng(0)
+COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.4]])
+LOC = np.array([0.4, -1.0])
+
+
+def rendered(figure):
+    """Draw it, so that what warns or fails while drawing does so here."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=40)
+    assert buffer.getvalue().startswith(b"\x89PNG")
+    return figure
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def lattice(num=81, half_width=4.0):
+    """A Gaussian on a shuffled lattice, as a quadrature posterior gives it."""
+    axis = np.linspace(-half_width, half_width, num)
+    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2) + LOC
+    scaled = np.linalg.solve(np.linalg.cholesky(COVARIANCE), (points - LOC).T)
+    weights = np.exp(-0.5 * np.sum(scaled**2, axis=0))
+    order = RNG.permutation(len(points))
+    return points[order], (weights / weights.sum())[order]
+
+
+def test_nothing_needs_a_window():
+    code = "import sys; from vae_jax import plots; print('matplotlib.pyplot' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_mosaic_keeps_reading_order():
+    images = np.arange(5, dtype=float)[:, None, None] / 10 * np.ones((5, 4, 3))
+    mosaic = plots._mosaic(images, 2)
+    assert mosaic.shape == (3 * 5 - 1, 2 * 4 - 1)
+    np.testing.assert_array_equal(mosaic[0], [0, 0, 0, np.nan, 0.1, 0.1, 0.1])
+    np.testing.assert_array_equal(mosaic[-1], [0.4, 0.4, 0.4, np.nan, np.nan, np.nan, np.nan])
+    assert np.isnan(mosaic[4]).all()
+
+
+def test_an_image_grid_shows_all_images():
+    images = RNG.random((23, 8, 6))
+    figure = rendered(plots.image_grid(images, title="Samples", num_columns=5))
+    shown = figure.axes[0].images[0].get_array()
+    assert np.isclose(shown.compressed().sum(), images.sum())
+    assert "Samples" in texts(figure)
+
+
+def test_reconstructions_stand_below_their_originals():
+    samples, originals, reconstructions = RNG.random((3, 4, 8, 8))
+    models = [
+        plots.ModelImages("vae", np.tile(samples, (3, 1, 1)), originals, reconstructions),
+        plots.ModelImages("mixture", samples, originals, None),
+    ]
+    figure = rendered(plots.samples_and_reconstructions(models))
+    pairs = figure.axes[1].images[0].get_array()
+    np.testing.assert_array_equal(pairs[:8, 9:17], originals[1])
+    np.testing.assert_array_equal(pairs[9:, 9:17], reconstructions[1])
+    assert "vae: samples" in texts(figure)
+    assert any("no reconstructions" in text for text in texts(figure))
+    assert not figure.axes[3].images
+
+
+def test_gap_bars_stack_to_their_sum():
+    approximation, amortization = np.array([0.5, 0.25]), np.array([1.0, 2.0])
+    figure = plots.gap_bars(["a", "b"], approximation, amortization, stderr=np.array([0.1, np.nan]))
+    first, second = rendered(figure).axes[0].containers[:2]
+    assert [bar.get_width() for bar in first] == [0.5, 0.25]
+    assert [bar.get_x() for bar in second] == [0.5, 0.25]
+    assert [bar.get_width() for bar in second] == [1.0, 2.0]
+    assert "0.25 + 2.00 = 2.25" in texts(figure)
+    assert any("nats per image" in text for text in texts(figure))
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1])
+def test_gap_bars_of_next_to_nothing_can_be_drawn(value):
+    rendered(plots.gap_bars(["a"], np.array([value]), np.array([0.0])))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_regions_of_a_gaussian_end_at_their_share(share):
+    """The density on the border of the region with mass s is (1 - s) of the peak's."""
+    axis = np.linspace(-7, 7, 401)
+    density = np.exp(-0.5 * (axis[:, None] ** 2 + axis**2))
+    (level,) = plots.region_levels(density, [share])
+    assert level == pytest.approx(1 - share, rel=0.01)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_ellipses_hold_their_share(share):
+    border = plots._ellipse(LOC, COVARIANCE, share)
+    inverse = np.linalg.inv(COVARIANCE)
+    radii = np.einsum("pi,ij,pj->p", border - LOC, inverse, border - LOC)
+    np.testing.assert_allclose(radii, radii[0])
+    draws = RNG.multivariate_normal(LOC, COVARIANCE, size=20_000) - LOC
+    inside = np.einsum("pi,ij,pj->p", draws, inverse, draws) <= radii[0]
+    assert abs(inside.mean() - share) < 4 * np.sqrt(share * (1 - share) / len(draws))
+
+
+def test_a_raster_is_the_density_of_its_lattice():
+    """Mean and covariance survive, the latter up to the blur of one lattice cell."""
+    points, weights = lattice()
+    case = plots.PosteriorCase(np.zeros((8, 8)), points, weights, {})
+    first, second = np.linspace(-3.6, 4.4, 160), np.linspace(-5, 3, 160)
+    density = plots._rasterize(case, first, second)
+    density /= density.sum()
+    mean = np.array([density.sum(axis=0) @ first, density.sum(axis=1) @ second])
+    np.testing.assert_allclose(mean, LOC, atol=1e-3)
+    centred = first - mean[0], second - mean[1]
+    cross = centred[1] @ density @ centred[0]
+    assert cross == pytest.approx(0.3, abs=1e-3)
+    assert density.sum(axis=0) @ centred[0] ** 2 == pytest.approx(0.5 + 0.1**2, abs=1e-3)
+
+
+def test_outlines_of_the_exact_gaussian_lie_on_its_regions():
+    points, weights = lattice()
+    image = RNG.random((8, 8))
+    case = plots.PosteriorCase(image, points, weights, {"exact Gaussian": (LOC, COVARIANCE)})
+    figure = rendered(plots.posterior_contours([case] * 5))
+    panel = figure.axes[0]
+    density = plots._rasterize(
+        case, *(np.linspace(*plots._extent(case), 160)[:, i] for i in (0, 1))
+    )
+    levels = plots.region_levels(density / density.max(), [0.5, 0.95])
+    np.testing.assert_allclose(levels, [0.5, 0.05], rtol=0.05)
+    assert len(panel.lines) == 2
+    for line in panel.lines:
+        low, high = np.array([panel.get_xlim(), panel.get_ylim()]).T
+        assert np.all(line.get_xydata() > low)
+        assert np.all(line.get_xydata() < high)
+    assert "exact Gaussian" in texts(figure)
+
+
+def test_training_curves_mark_the_best_epoch():
+    epoch = np.arange(1, 101)
+    validation = -17 - 100 * np.exp(-epoch / 3) - 1e-4 * (epoch - 60) ** 2
+    curves = [
+        plots.Curve("vae", epoch, validation + 1, validation),
+        plots.Curve("iwae", epoch[:50], None, validation[:50]),
+    ]
+    axes = rendered(plots.training_curves(curves)).axes[0]
+    marks = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"]
+    assert marks[:2] == [[[60, validation[59]]], [[50, validation[49]]]]
+    low, high = axes.get_ylim()
+    assert low > validation[0]
+    assert high > validation.max() + 1
+
+
+def test_a_ladder_shows_every_value_and_its_error():
+    values, stderrs = np.array([-18.0, -17.0, np.nan]), np.array([0.5, 0.0, np.nan])
+    names, kinds = ["elbo", "quadrature", "failed"], ["lower", "exact", "estimate"]
+    figure = rendered(plots.evidence_ladder(names, values, stderrs, kinds))
+    axes = figure.axes[0]
+    points = [container.lines[0].get_xydata()[0] for container in axes.containers]
+    np.testing.assert_array_equal(points, [[-18, 0], [-17, 1], [np.nan, 2]])
+    (bar,) = axes.containers[0].lines[2][0].get_segments()
+    np.testing.assert_array_equal(bar[:, 0], [-18.5, -17.5])
+    assert {"elbo", "quadrature", "exact"} <= set(texts(figure))
+
+
+def test_drawing_leaves_no_style_behind():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plots.image_grid(RNG.random((2, 4, 4)), title="t")
+    assert dict(matplotlib.rcParams) == before
