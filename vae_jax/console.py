@@ -80,8 +80,13 @@ def banner(*, seed: int, config: Any) -> None:
         )
 
 
+def show(text: str) -> None:
+    """One line of what was asked for, to standard output."""
+    print(text, flush=True)
+
+
 def message(text: str) -> None:
-    """One line to the person."""
+    """One line about the work, to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -86,7 +86,7 @@ BINARIZED_MNIST = {
         "test": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
     }.items()
 }
-_PACKED_BINARIZED_MNIST = "binarized_mnist_packbits.npz"
+PACKED_BINARIZED_MNIST = "binarized_mnist_packbits.npz"
 _PACKED_SHA256 = {
     "train": "727146c35424b019f3e350e1e69faa05644a0abaf787e3f4e1a9632220a13906",
     "valid": "a256ac44ae26be720fad8616a05ed6ecfd1619930d9a208379bb2a4405df5b6d",
@@ -186,7 +186,7 @@ def _load_mnist(data_dir: str | None) -> RawImages:
 
 
 def _load_binarized_mnist(data_dir: str | None) -> RawImages:
-    packed = find("binarized_mnist", _PACKED_BINARIZED_MNIST, data_dir)
+    packed = find("binarized_mnist", PACKED_BINARIZED_MNIST, data_dir)
     if packed is not None:
         arrays = formats.read_npz(packed)
         parts = [_unpack(_pick(arrays, (part,), packed), part, packed) for part in BINARIZED_MNIST]
