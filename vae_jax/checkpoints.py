@@ -66,7 +66,7 @@ def restore(folder: str | Path, abstract_state: PyTree, *, step: int | None = No
         step: which; None takes the latest.
 
     Returns:
-        The state, leaves on the default device.
+        The state, leaves uncommitted on the default device: functions compiled before run as is.
 
     Raises:
         InputError: no such checkpoint, a missing, truncated or altered file (named), or leaves of
@@ -116,7 +116,10 @@ def _read(checkpoint: Path, abstract_state):
         lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding),
         abstract_state,
     )
-    return ocp.load(checkpoint / "state", abstract)
+    state = ocp.load(checkpoint / "state", abstract)
+    # Orbax commits its arrays to a device, and what was compiled for uncommitted ones would compile
+    # again for them: hence through the host.
+    return jax.tree.map(lambda leaf: jnp.array(jax.device_get(leaf)), state)
 
 
 def _read_manifest(checkpoint: Path) -> dict[str, Any]:

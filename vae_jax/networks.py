@@ -1,7 +1,7 @@
 """Network bodies: features in, features out, no probability (Flax Linen)."""
 
 import flax.linen as nn
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Num, PyTree
 
 
 class MLP(nn.Module):
@@ -19,7 +19,7 @@ class MLP(nn.Module):
     output_dim: int
 
     @nn.compact
-    def __call__(self, features: Float[Array, "*batch input"]) -> Float[Array, "*batch output"]:
+    def __call__(self, features: Num[Array, "*batch input"]) -> Float[Array, "*batch output"]:
         """Map features `[..., input]` to `[..., output_dim]`."""
         for width in self.hidden_dims:
             features = nn.relu(nn.Dense(width)(features))
