@@ -1,0 +1,57 @@
+"""Configs refuse what cannot work, name the field, and cost nothing to import."""
+
+import dataclasses
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+
+from vae_jax import configs
+from vae_jax.systems import SYSTEMS
+
+SPEC = partial(configs.ObservationSpec, head="gaussian")
+
+BAD = [
+    (configs.DataConfig, "name", ""),
+    (configs.DataConfig, "seed", -1),
+    (SPEC, "dim", 0),
+    (partial(SPEC, dim=4), "min_variance", 0.0),
+    (configs.TrainConfig, "num_epochs", 0),
+    (configs.TrainConfig, "batch_size", 0),
+    (configs.TrainConfig, "learning_rate", 0.0),
+    (configs.TrainConfig, "patience", 0),
+    (configs.TrainConfig, "seed", -1),
+    (configs.VAEConfig, "latent_dim", 0),
+    (configs.VAEConfig, "hidden_dims", (10, 0)),
+    (configs.IWAEConfig, "latent_dim", 0),
+    (configs.IWAEConfig, "num_importance_samples", 0),
+    (configs.LinearVAEConfig, "latent_dim", 0),
+    (configs.PPCAConfig, "latent_dim", 0),
+    (configs.FactorAnalysisConfig, "latent_dim", 0),
+    (configs.MixtureConfig, "num_components", 0),
+]
+
+
+@pytest.mark.parametrize(("make", "field", "value"), BAD)
+def test_bad_values_name_their_field(make, field, value):
+    with pytest.raises(ValueError, match=field) as error:
+        make(**{field: value})
+    assert repr(value) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("config", [config for config, _ in SYSTEMS.values()])
+def test_configs_of_systems_are_frozen_hashable_and_have_defaults(config):
+    assert hash(config()) == hash(config())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config().latent_dim = 3
+
+
+def test_default_vae_is_the_seeds():
+    assert configs.VAEConfig().hidden_dims == (512, 256)
+
+
+def test_configs_and_the_table_import_no_jax():
+    code = "import sys, vae_jax.configs, vae_jax.systems; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
