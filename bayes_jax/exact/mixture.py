@@ -230,7 +230,7 @@ def generative(params: Mixture) -> GenerativeModel:
     """
 
     def sample(key, num):
-        return distribution(params).sample(key, (num,))
+        return _sample(params, key, num)
 
     def evidence(key, x):
         (dim,) = params.components().event_shape
@@ -267,6 +267,11 @@ def posterior(params: Mixture, x: Observation) -> dist.Distribution:
 
 def _log_joint(params, x) -> Float[Array, " component"]:
     return params.log_weights + params.components().log_prob(x)
+
+
+@partial(jax.jit, static_argnums=2)
+def _sample(params, key, num) -> Num[Array, "num dim"]:
+    return distribution(params).sample(key, (num,))
 
 
 @jax.jit

@@ -79,7 +79,7 @@ def brute_force_joint(params, x):
 
 
 def objective(params, x, smoothing):
-    return float(mixture._em_step(params, jnp.asarray(x), smoothing)[1])
+    return float(jax.jit(mixture._em_step)(params, jnp.asarray(x), smoothing)[1])
 
 
 def test_evidence_and_responsibilities_equal_enumeration(case):
@@ -90,11 +90,10 @@ def test_evidence_and_responsibilities_equal_enumeration(case):
     np.testing.assert_allclose(evidence.lower, np.log(joint.sum(1)), rtol=1e-10)
     assert evidence.kind == EvidenceKind.EXACT
     expected = joint / joint.sum(1, keepdims=True)
-    for row in range(3):
-        found = mixture.responsibilities(params, x[row])
-        np.testing.assert_allclose(found, expected[row], rtol=1e-8, atol=1e-300)
-        np.testing.assert_allclose(model.posterior(x[row]).probs, found, rtol=1e-12)
-    log_probs = params.log_weights + params.log_probs(jnp.asarray(x[:20]))
+    found = jax.jit(jax.vmap(mixture.responsibilities, (None, 0)))(params, x[:20])
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-300)
+    np.testing.assert_allclose(jax.jit(model.posterior)(x[0]).probs, found[0], rtol=1e-12)
+    log_probs = params.log_weights + jax.jit(type(params).log_probs)(params, x[:20])
     np.testing.assert_allclose(log_probs, np.log(joint), rtol=1e-10)
 
 
@@ -109,7 +108,7 @@ def test_evidence_sums_to_one_over_all_binary_images():
 def test_scikit_learns_score_at_the_same_params(covariance):
     family, _ = FAMILIES[covariance]
     params = make_params(family)
-    x = mixture.distribution(params).sample(KEY, (20,))
+    x = mixture.generative(params).sample(KEY, 20)
     peer = GaussianMixture(COMPONENTS, covariance_type=covariance[:4])
     peer.weights_, peer.means_ = np.exp(params.log_weights), np.asarray(params.loc)
     if covariance == "full":
@@ -117,20 +116,23 @@ def test_scikit_learns_score_at_the_same_params(covariance):
         peer.precisions_cholesky_ = inverse.transpose(0, 2, 1)
     else:
         peer.precisions_cholesky_ = 1 / np.sqrt(np.asarray(params.variance))
-    found = jax.vmap(mixture.log_evidence, (None, 0))(params, x)
+    found = mixture.generative(params).log_evidence(KEY, x).lower
     np.testing.assert_allclose(found, peer.score_samples(np.asarray(x)), rtol=1e-10)
 
 
 def test_em_never_falls_and_the_fit_beats_the_truth(case):
     options, params, x = case
     smoothing = 1.0 if options["likelihood"] == "bernoulli" else 1e-3
-    first = mixture._first_responsibilities(KEY, jnp.asarray(x), COMPONENTS)
 
-    def step(params, _):
-        return mixture._em_step(params, jnp.asarray(x), smoothing)
+    @jax.jit
+    def climb(x):
+        first = mixture._first_responsibilities(KEY, x, COMPONENTS)
+        start = type(params).maximise(first, x, smoothing)
+        return jax.lax.scan(
+            lambda params, _: mixture._em_step(params, x, smoothing), start, length=40
+        )[1]
 
-    start = type(params).maximise(first, jnp.asarray(x), smoothing)
-    _, values = jax.jit(lambda start: jax.lax.scan(step, start, length=40))(start)
+    values = climb(jnp.asarray(x))
     assert np.all(np.diff(values) > -1e-12)
     assert values[-1] - values[0] > 1e-3
 
@@ -151,20 +153,27 @@ def test_em_never_falls_and_the_fit_beats_the_truth(case):
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
 def test_well_separated_clusters_are_found(covariance):
     rng = np.random.default_rng(0)
-    centres = 10 * np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, 0]])
-    label = rng.integers(4, size=400)
-    x = centres[label] + rng.normal(size=(400, 3)) * [1.0, 0.5, 0.0]
-    options = {"num_components": 4, "likelihood": "gaussian", "covariance": covariance}
-    params = mixture.fit_params(KEY, x, min_variance=0.01, **options)
+    centres = 10 * np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [-1, -1, 1, 0]])
+    label = rng.integers(COMPONENTS, size=NUM)
+    x = centres[label] + rng.normal(size=(NUM, DIM)) * [1.0, 0.5, 2.0, 0.0]
+    params = mixture.fit_params(
+        KEY,
+        x,
+        num_components=COMPONENTS,
+        min_variance=0.01,
+        likelihood="gaussian",
+        covariance=covariance,
+    )
     order = np.argmin(np.linalg.norm(params.loc[None] - centres[:, None], axis=-1), axis=1)
-    counts = np.bincount(label, minlength=4)
-    np.testing.assert_allclose(np.exp(params.log_weights)[order], counts / 400, atol=1e-6)
-    means = np.stack([x[label == k].mean(0) for k in range(4)])
+    shares = np.bincount(label, minlength=COMPONENTS) / NUM
+    np.testing.assert_allclose(np.exp(params.log_weights)[order], shares, atol=1e-6)
+    clusters = [x[label == k] for k in range(COMPONENTS)]
+    means = [cluster.mean(0) for cluster in clusters]
     np.testing.assert_allclose(params.loc[order], means, atol=1e-6)
     variance = params.components().variance[order]
-    expected = np.stack([x[label == k].var(0) for k in range(4)])
-    np.testing.assert_allclose(variance[:, :2], expected[:, :2], rtol=1e-6)
-    np.testing.assert_allclose(variance[:, 2], 0.01, rtol=1e-6)  # the floor
+    expected = np.stack([cluster.var(0) for cluster in clusters])
+    np.testing.assert_allclose(variance[:, :3], expected[:, :3], rtol=1e-6)
+    np.testing.assert_allclose(variance[:, 3], 0.01, rtol=1e-6)  # the floor
 
 
 def test_pseudo_count_is_a_beta_prior():
@@ -187,7 +196,8 @@ def test_samples_have_the_moments_of_the_model(case):
 
 def test_more_components_than_distinct_images_leaves_finite_params(case):
     options, _, x = case
-    params = mixture.fit_params(KEY, np.repeat(x[:2], 4, axis=0), num_components=3, **options)
+    twins = np.repeat(x[:2], NUM // 2, axis=0)
+    params = mixture.fit_params(KEY, twins, num_components=COMPONENTS, **options)
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in params)
 
 
