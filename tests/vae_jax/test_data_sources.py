@@ -100,6 +100,14 @@ def test_bad_idx_is_refused(tmp_path, case, compressed):
     assert re.search(expected, message)
 
 
+@pytest.mark.parametrize("start", ["<html>", "<HTML lang='en'>", "\n <!DOCTYPE html>"])
+@pytest.mark.parametrize("name", ["a-ubyte.gz", "a.npy", "a.npz"])
+def test_a_page_is_called_a_page(tmp_path, name, start):
+    path = tmp_path / name
+    path.write_text(start + "<body>404</body>")
+    assert "HTML page" in refused(sources.load_raw, str(path))
+
+
 @pytest.mark.parametrize(
     "content",
     [gzip.compress(IDX)[:-12], gzip.compress(IDX)[:20], b"\x1f\x8b" + bytes(40), IDX, b"<html>"],
@@ -148,13 +156,14 @@ def test_npz_of_bytes(tmp_path, key):
 
 
 def test_floats_become_256_levels_and_booleans_two(tmp_path):
-    np.save(tmp_path / "grey.npy", IMAGES.astype(">f4") / np.float32(255))
+    levels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)
+    np.save(tmp_path / "grey.npy", levels.astype(">f4") / np.float32(255))
     np.save(tmp_path / "mask.npy", IMAGES > 7)
     np.save(tmp_path / "bits.npy", (IMAGES > 7).astype(np.uint8))
     grey, mask, bits = (
         sources.load_raw(str(tmp_path / name)) for name in ("grey.npy", "mask.npy", "bits.npy")
     )
-    np.testing.assert_array_equal(grey.images, IMAGES)
+    np.testing.assert_array_equal(grey.images, levels)
     np.testing.assert_array_equal(mask.images, IMAGES > 7)
     assert (grey.num_levels, mask.num_levels, bits.num_levels) == (256, 2, 2)
 

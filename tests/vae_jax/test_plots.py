@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.text import Text
@@ -173,8 +174,7 @@ def test_a_ladder_shows_every_value_and_its_error():
 
 
 def test_drawing_leaves_no_style_behind():
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    plots.image_grid(RNG.random((2, 4, 4)), title="t")
-    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"axes.spines.top": True}):
+        figure = plots.gap_bars(["a"], np.ones(1), np.ones(1))
+        assert matplotlib.rcParams["axes.spines.top"]
+    assert not figure.axes[0].spines["top"].get_visible()

@@ -253,7 +253,9 @@ def test_the_commit_is_that_of_this_checkout():
 
 def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
     """Also not that of the repository around the environment it is installed in."""
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "First"], check=True)
     package = tmp_path / "site-packages" / "vae_jax"
     package.mkdir(parents=True)
     monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
