@@ -136,6 +136,26 @@ def test_em_never_loses_likelihood(x, min_variance):
     assert jnp.all(params.variance >= min_variance)
 
 
+def test_em_step_equals_the_moments_of_the_joint(params, x):
+    """E step by conditioning the full joint; M step with z ~ N(0, R), R put back into W."""
+    centred = x - x.mean(0)
+    loading = np.asarray(params.loading)
+    marginal = joint_covariance(params)[LATENT:, LATENT:]
+    z = centred @ np.linalg.solve(marginal, loading)
+    covariance = np.eye(LATENT) - loading.T @ np.linalg.solve(marginal, loading)
+    second_moment = covariance + z.T @ z / len(x)
+    new = np.linalg.solve(second_moment, z.T @ centred / len(x)).T
+    unexplained = np.sum((centred - z @ new.T) ** 2, axis=0) / len(x)
+    variance = unexplained + np.diag(new @ covariance @ new.T)
+
+    found = jax.jit(linear_gaussian._em_step)(
+        params, linear_gaussian._covariance(jnp.asarray(x)), 0
+    )
+    np.testing.assert_allclose(found.variance, variance, rtol=1e-10)
+    expected = new @ second_moment @ new.T
+    np.testing.assert_allclose(found.loading @ found.loading.T, expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("noise", ["isotropic", "diagonal"])
 def test_variance_floor_holds_also_for_constant_pixels(x, noise):
     x = np.concatenate([x, np.zeros((len(x), 1))], axis=1)

@@ -1,5 +1,7 @@
 """Against closed forms, SciPy's adaptive integrals, and the same rule on other lattices."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +75,15 @@ def test_ring_equals_scipys_integral_over_the_radius():
         np.testing.assert_allclose(mean, 0, atol=1e-4)
         expected = integral(1) / evidence / 2 * np.eye(2)
         np.testing.assert_allclose(covariance, expected, atol=2e-4 * expected.max())
+
+
+def test_posterior_as_wide_as_the_prior_gives_up_no_mass():
+    """Asked for more than float32 has, it must rather stop than refine a part of the posterior."""
+    model = LatentModel(standard_normal(2), Partial(ring, jnp.asarray(1000.0)))
+    found = jax.jit(partial(quadrature.posterior, tolerance=1e-9))(model, jnp.zeros(1))
+    np.testing.assert_allclose(found.log_evidence, norm.logpdf(0, 0, 1000), atol=1e-4)
+    np.testing.assert_allclose(found.covariance, np.eye(2), atol=1e-4)
+    assert found.error < 1e-4
 
 
 def folded(scale, z):
