@@ -18,17 +18,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
-from numpyro.distributions import Distribution, MultivariateNormal
+from numpyro.distributions import Distribution
 
 from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Evidence, WeightedDraws
-from bayes_jax.hamiltonian import Point, hmc_move
+from bayes_jax.hamiltonian import Point, hmc_move, num_noise
 from bayes_jax.mcmc import hmc
 from bayes_jax.mcmc.adaptation import TARGET_ACCEPT, initial_step_size
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
+from bayes_jax.noise import independent_draws, standard_normals
 from bayes_jax.transports import affine_from_draws
 
 NUM_LEAPFROGS = 5
@@ -45,6 +47,33 @@ NUM_STEP_CHAINS = 4
 STEP_GAIN = 0.7
 
 
+class GaussianStart(NamedTuple):
+    """N(loc, factor factorᵀ) with the inverse at hand.
+
+    NumPyro's MultivariateNormal solves a triangular system in each density and gradient, which for
+    small decoders costs as much as the decoder.
+
+    Attributes:
+        loc: `[latent]`.
+        factor: lower triangular, `[latent, latent]`.
+        inverse: of the factor.
+    """
+
+    loc: Float[Array, " latent"]
+    factor: Float[Array, "latent latent"]
+    inverse: Float[Array, "latent latent"]
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " latent"]:
+        """One exact draw."""
+        return self.loc + self.factor @ jax.random.normal(key, self.loc.shape, self.loc.dtype)
+
+    def log_prob(self, z: Float[Array, " latent"]) -> Float[Array, ""]:
+        """The normalised log density in nats."""
+        noise = self.inverse @ (z - self.loc)
+        log_determinant = jnp.sum(jnp.log(jnp.diagonal(self.factor)))
+        return -0.5 * jnp.sum(noise**2 + jnp.log(2 * jnp.pi)) - log_determinant
+
+
 class Path(NamedTuple):
     """The bridge of one x, fixed before any weighted chain runs.
 
@@ -55,7 +84,7 @@ class Path(NamedTuple):
         log_step: log step size at the knots of beta, `[knot]`.
     """
 
-    start: Distribution
+    start: Distribution | GaussianStart
     basis: Float[Array, "latent latent"]
     precision: Float[Array, " latent"]
     log_step: Float[Array, " knot"]
@@ -175,46 +204,46 @@ def _annealed_draws(
         key_path, key_anneal = jax.random.split(key)
         density = Partial(_joint_density, model, x)
         path = make_path(key_path, model, density, x, guide=guide, num_chains=num_chains)
-        keys = jax.random.split(key_anneal, num_chains)
-        z, log_weight = jax.vmap(lambda key: anneal(key, density, path, betas))(keys)
+        z, log_weight = anneal(key_anneal, density, path, betas, num_chains=num_chains)
         return WeightedDraws(z, log_weight, jnp.asarray(num_grads))
 
     return map_observations(one, key, x, batch_size=batch_size, index_offset=index_offset)
 
 
 def anneal(
-    key: PRNGKeyArray, density, path: Path, betas: Float[Array, " step"]
-) -> tuple[Float[Array, " latent"], Float[Array, ""]]:
-    """Run ONE chain from q0 to the posterior; pure.
+    key: PRNGKeyArray, density, path: Path, betas: Float[Array, " step"], *, num_chains: int
+) -> tuple[Float[Array, "chain latent"], Float[Array, " chain"]]:
+    """Run independent chains of ONE x from q0 to the posterior; pure.
 
     Args:
         key: a PRNG key.
         density: z -> log p(x, z).
         path: the bridge, fixed beforehand.
         betas: inverse temperatures from 0 to 1.
+        num_chains: how many.
 
     Returns:
-        The last z, and the log weight in nats.
+        The last z of each chain, and its log weight in nats.
     """
     key_start, key_moves = jax.random.split(key)
     evaluate = _terms(density, path.start)
-    z = path.start.sample(key_start)
 
     def one_step(carry, step):
-        point, log_weight = carry
+        points, log_weight = carry
         key, beta, increment = step
-        log_weight = log_weight + increment * point.terms.bridge
-        point, _ = _move(key, evaluate, path, point, beta, _step_size(path, beta))
-        return (point, log_weight), None
+        log_weight = log_weight + increment * points.terms.bridge
+        points, _ = _moves(key, evaluate, path, points, beta, _step_size(path, beta))
+        return (points, log_weight), None
 
+    points = _start_points(key_start, evaluate, path, num_chains)
     increments = jnp.diff(betas)
     keys = jax.random.split(key_moves, len(betas) - 2)
-    (point, log_weight), _ = jax.lax.scan(
+    (points, log_weight), _ = jax.lax.scan(
         one_step,
-        (Point(z, evaluate(z)), jnp.zeros((), z.dtype)),
+        (points, jnp.zeros_like(points.terms.bridge)),
         (keys, betas[1:-1], increments[:-1]),
     )
-    return point.position, log_weight + increments[-1] * point.terms.bridge
+    return points.position, log_weight + increments[-1] * points.terms.bridge
 
 
 def make_path(
@@ -228,15 +257,16 @@ def make_path(
     key_start, key_target, key_step = jax.random.split(key, 3)
     if guide is None:
         start = model.prior
-        draws = start.sample(key_start, (max(NUM_START_DRAWS, num_chains),))
+        draws = independent_draws(key_start, start, max(NUM_START_DRAWS, num_chains))
         start_factor = affine_from_draws(draws).scale_tril
         target_factor = _posterior_factor(key_target, density, draws[:num_chains], start_factor)
+        basis, precision = joint_basis(start_factor, target_factor)
     else:
-        whitening = affine_from_draws(guide(x).sample(key_start, (NUM_START_DRAWS,)))
-        target_factor = whitening.scale_tril
-        start_factor = GUIDE_WIDENING * target_factor
-        start = MultivariateNormal(whitening.loc, scale_tril=start_factor)
-    basis, precision = joint_basis(start_factor, target_factor)
+        whitening = affine_from_draws(independent_draws(key_start, guide(x), NUM_START_DRAWS))
+        basis = GUIDE_WIDENING * whitening.scale_tril
+        precision = jnp.full(len(basis), GUIDE_WIDENING**2)
+        inverse = solve_triangular(basis, jnp.eye(len(basis), dtype=basis.dtype), lower=True)
+        start = GaussianStart(whitening.loc, basis, inverse)
     log_step = jnp.full(NUM_STEP_KNOTS, jnp.log(initial_step_size(len(precision))))
     path = Path(start, basis, precision, log_step)
     return path._replace(log_step=_tune_steps(key_step, density, path))
@@ -257,7 +287,7 @@ def joint_basis(
     Returns:
         basis B `[latent, latent]` with B Bᵀ = L0 L0ᵀ and the target's precisions in it `[latent]`.
     """
-    ratio = jax.scipy.linalg.solve_triangular(target_factor, start_factor, lower=True)
+    ratio = solve_triangular(target_factor, start_factor, lower=True)
     precision, rotation = jnp.linalg.eigh(ratio.T @ ratio)
     return start_factor @ rotation, precision
 
@@ -274,7 +304,7 @@ def _joint_density(model, x, z):
     return log_joint(model, z, x)
 
 
-def _terms(density, start: Distribution):
+def _terms(density, start: Distribution | GaussianStart):
     start_value = jax.value_and_grad(start.log_prob)
     target_value = jax.value_and_grad(density)
 
@@ -291,23 +321,36 @@ def _terms(density, start: Distribution):
     return evaluate
 
 
-def _move(key, evaluate, path: Path, point: Point, beta, step_size):
+def _start_points(key, evaluate, path: Path, num_chains: int) -> Point:
+    z = independent_draws(key, path.start, num_chains)
+    return Point(z, jax.vmap(evaluate)(z))
+
+
+def _moves(key, evaluate, path: Path, points: Point, beta, step_size):
+    """One move of every chain at inverse temperature beta."""
+
     def combine(terms: Terms):
         return (
             terms.start + beta * terms.bridge,
             terms.start_gradient + beta * terms.bridge_gradient,
         )
 
-    scale = 1 / jnp.sqrt(1 - beta + beta * path.precision)
-    return hmc_move(
-        key,
-        evaluate,
-        combine,
-        point,
-        factor=path.basis * scale,
-        step_size=step_size,
-        num_leapfrogs=NUM_LEAPFROGS,
-    )
+    factor = path.basis / jnp.sqrt(1 - beta + beta * path.precision)
+
+    def move(noise, point):
+        return hmc_move(
+            noise,
+            evaluate,
+            combine,
+            point,
+            factor=factor,
+            step_size=step_size,
+            num_leapfrogs=NUM_LEAPFROGS,
+        )
+
+    num_chains, dim = points.position.shape
+    noise = standard_normals(key, (num_chains, num_noise(dim)), points.position.dtype)
+    return jax.vmap(move)(noise, points)
 
 
 def _knots() -> Float[Array, " knot"]:
@@ -322,19 +365,15 @@ def _tune_steps(key, density, path: Path) -> Float[Array, " knot"]:
     """Anneal a few separate chains over the knots, steering the step to the target acceptance."""
     key_start, key_moves = jax.random.split(key)
     evaluate = _terms(density, path.start)
-    z = path.start.sample(key_start, (NUM_STEP_CHAINS,))
-    points = Point(z, jax.vmap(evaluate)(z))
 
     def one_move(carry, step):
         points, log_step = carry
         key, beta = step
-        keys = jax.random.split(key, NUM_STEP_CHAINS)
-        points, info = jax.vmap(
-            lambda key, point: _move(key, evaluate, path, point, beta, jnp.exp(log_step))
-        )(keys, points)
+        points, info = _moves(key, evaluate, path, points, beta, jnp.exp(log_step))
         log_step = log_step + STEP_GAIN * (jnp.mean(info.accept_prob) - TARGET_ACCEPT)
         return (points, log_step), log_step
 
+    points = _start_points(key_start, evaluate, path, NUM_STEP_CHAINS)
     betas = jnp.repeat(_knots(), NUM_STEP_MOVES)
     keys = jax.random.split(key_moves, len(betas))
     _, log_steps = jax.lax.scan(one_move, (points, path.log_step[0]), (keys, betas))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from bayes_jax.errors import InputError
 
@@ -15,7 +15,7 @@ def map_observations(
     data: PyTree,
     *,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: int | Int[Array, ""] = 0,
 ) -> PyTree:
     """Call `function(key_i, data_i)` for every row of `data` and stack what it returns.
 

@@ -173,7 +173,7 @@ def resample(
     """
 
     def choose(key, z, log_weight):
-        return z[jax.random.categorical(key, log_weight, shape=(num_draws,))]
+        return jax.random.choice(key, z, (num_draws,), p=jax.nn.softmax(log_weight))
 
     keys = jax.random.split(key, draws.log_weight.shape[0])
     return jax.vmap(choose)(keys, draws.z, draws.log_weight)

@@ -34,7 +34,7 @@ def affine_from_draws(draws: Float[Array, "draw latent"]) -> LowerCholeskyAffine
 
 
 def shrunk_cholesky(
-    covariance: Float[Array, "latent latent"], draws_per_dim: float
+    covariance: Float[Array, "latent latent"], draws_per_dim: float | Float[Array, ""]
 ) -> Float[Array, "latent latent"]:
     """Cholesky factor of a covariance with its correlations shrunk for the few draws behind it."""
     variances = jnp.maximum(jnp.diagonal(covariance), jnp.finfo(covariance.dtype).tiny)

@@ -19,6 +19,7 @@ from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Evidence, lower_evidence, mean_stderr
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
+from bayes_jax.noise import independent_draws
 from bayes_jax.transports import affine_from_draws
 
 FamilyName = Literal["mean_field", "full_rank"]
@@ -177,7 +178,8 @@ def sample_fitted(
     """
 
     def draw(key, row):
-        return FAMILIES[family].constrain(*row).sample(key, (num_samples,))
+        q = FAMILIES[family].constrain(*row)
+        return independent_draws(key, q, num_samples)
 
     return map_observations(draw, key, (fitted.params, fitted.anchor))
 
@@ -205,7 +207,7 @@ def _fit_posterior(
     def one(key, x):
         key_start, key_fit, key_elbo = jax.random.split(key, 3)
         source = model.prior if guide is None else guide(x)
-        whitening = affine_from_draws(source.sample(key_start, (NUM_START_DRAWS,)))
+        whitening = affine_from_draws(independent_draws(key_start, source, NUM_START_DRAWS))
         anchor = Anchor(whitening.loc, whitening.scale_tril)
         params = FAMILIES[family].init(anchor)
         params = _ascend(
@@ -239,5 +241,5 @@ def _ascend(key, model, x, params, anchor, family, optimizer, num_steps, num_sam
 
 
 def _log_weights(key, model, x, q, scorer, num_samples):
-    z = q.sample(key, (num_samples,))
+    z = independent_draws(key, q, num_samples)
     return jax.vmap(lambda z: log_joint(model, z, x) - scorer.log_prob(z))(z)

@@ -1,14 +1,16 @@
 """Warm-up of the chains of ONE x: one step size across them, one covariance pooled over them."""
 
+import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from numpyro.infer.hmc_util import dual_averaging
 
-from bayes_jax.transports import affine_from_draws
+from bayes_jax.transports import shrunk_cholesky
 
 TARGET_ACCEPT = 0.8
 # Up to here the pooled covariance is dense; beyond, only variances are kept.
@@ -30,12 +32,44 @@ class Tuning(NamedTuple):
     step_size: Float[Array, ""]
 
 
-def window_lengths(num_warmup: int) -> tuple[int, ...]:
-    """Split the warm-up steps into windows; every window that whitens has at least two steps."""
-    if num_warmup < 2 * len(WINDOWS):
-        return (num_warmup,)
-    lengths = [max(2, round(share * num_warmup)) for share in WINDOWS[:-1]]
-    return (*lengths, num_warmup - sum(lengths))
+class Moments(NamedTuple):
+    """Running sums over the draws of all chains, about a fixed origin.
+
+    Attributes:
+        origin: near the draws, so that the sums keep their digits in float32.
+        count: number of draws.
+        total: sum of (z - origin), `[latent]`.
+        outer: sum of (z - origin)(z - origin)ᵀ, `[latent, latent]`.
+    """
+
+    origin: Float[Array, " latent"]
+    count: Float[Array, ""]
+    total: Float[Array, " latent"]
+    outer: Float[Array, "latent latent"]
+
+
+class _WarmUp(NamedTuple):
+    """What the scan over warm-up moves carries."""
+
+    points: Any
+    factor: Float[Array, "latent latent"]
+    averaging: tuple
+    moments: Moments
+
+
+def window_ends(num_warmup: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each warm-up move, whether it counts for the covariance and whether it ends a window.
+
+    The first half of a window still comes from where the last one left the chains and does not
+    count; in the last window nothing does.
+    """
+    bounds = np.round(np.cumsum((0.0, *WINDOWS)) * num_warmup).astype(int)
+    counts, ends = np.zeros(num_warmup, bool), np.zeros(num_warmup, bool)
+    for start, stop in itertools.pairwise(bounds[:-1]):
+        if stop - start >= 2:
+            counts[(start + stop) // 2 : stop] = True
+            ends[stop - 1] = True
+    return counts, ends
 
 
 def initial_step_size(dim: int) -> Float[Array, ""]:
@@ -43,16 +77,8 @@ def initial_step_size(dim: int) -> Float[Array, ""]:
     return jnp.asarray(0.5 * dim**-0.25)
 
 
-def pooled_factor(positions: Float[Array, "step chain latent"]) -> Float[Array, "latent latent"]:
-    """Cholesky factor of the covariance of all chains' draws; diagonal in many dimensions."""
-    draws = positions.reshape(-1, positions.shape[-1])
-    if draws.shape[-1] > MAX_DENSE_DIM:
-        return jnp.diag(jnp.std(draws, axis=0))
-    return affine_from_draws(draws).scale_tril
-
-
 def warm_up(key, moves: Callable, points, tuning: Tuning, *, num_warmup: int):
-    """Adapt step size and preconditioner in windows.
+    """Adapt step size and preconditioner in windows; one scan, so that a move compiles once.
 
     Args:
         key: a PRNG key.
@@ -64,29 +90,69 @@ def warm_up(key, moves: Callable, points, tuning: Tuning, *, num_warmup: int):
     Returns:
         The points after warm-up, and the `Tuning` to keep.
     """
-    windows = window_lengths(num_warmup)
-    for index, length in enumerate(windows):
-        key, key_window = jax.random.split(key)
-        points, step_size, positions = _window(key_window, moves, points, tuning, length)
-        tuning = tuning._replace(step_size=step_size)
-        if index < len(windows) - 1:
-            # The first half of a window still comes from where the last one left the chains.
-            tuning = tuning._replace(factor=pooled_factor(positions[length // 2 :]))
-    return points, tuning
-
-
-def _window(key, moves, points, tuning, length):
+    if num_warmup == 0:
+        return points, tuning
     init, update = dual_averaging()
 
-    def one_move(carry, key):
-        points, averaging = carry
-        current = tuning._replace(step_size=jnp.exp(averaging[0]))
-        points, info = moves(key, points, current)
-        accept = jnp.mean(info.accept_prob)
-        return (points, update(TARGET_ACCEPT - accept, averaging)), points.position
+    def restart(log_step):
+        # The search starts at the present step and is drawn back to it; NumPyro's starts at 1.
+        return (log_step, *init(log_step)[1:])
 
-    # The search starts at the present step and is drawn back to it; NumPyro's would start at 1.
-    start = (jnp.log(tuning.step_size), *init(jnp.log(tuning.step_size))[1:])
-    keys = jax.random.split(key, length)
-    (points, averaging), positions = jax.lax.scan(one_move, (points, start), keys)
-    return points, jnp.exp(averaging[1]), positions
+    def one_move(carry, step):
+        key, counts, ends = step
+        tuning = Tuning(carry.factor, jnp.exp(carry.averaging[0]))
+        points, info = moves(key, carry.points, tuning)
+        averaging = update(TARGET_ACCEPT - jnp.mean(info.accept_prob), carry.averaging)
+        moments = jax.lax.cond(counts, _add, lambda moments, _: moments, carry.moments, points)
+        carry = _WarmUp(points, carry.factor, averaging, moments)
+        # The flags belong to the scan and not to an x, so that both conds stay branches.
+        return jax.lax.cond(ends, _end_window, lambda carry: carry, carry), None
+
+    def _end_window(carry):
+        return _WarmUp(
+            carry.points,
+            factor_of(carry.moments),
+            restart(carry.averaging[1]),
+            no_moments(jnp.mean(carry.points.position, axis=0)),
+        )
+
+    start = _WarmUp(
+        points,
+        tuning.factor,
+        restart(jnp.log(tuning.step_size)),
+        no_moments(jnp.mean(points.position, axis=0)),
+    )
+    steps = (jax.random.split(key, num_warmup), *window_ends(num_warmup))
+    end, _ = jax.lax.scan(one_move, start, steps)
+    return end.points, Tuning(end.factor, jnp.exp(end.averaging[1]))
+
+
+def no_moments(origin: Float[Array, " latent"]) -> Moments:
+    """Empty sums about an origin."""
+    zero = jnp.zeros_like(origin)
+    return Moments(origin, jnp.zeros((), origin.dtype), zero, jnp.outer(zero, zero))
+
+
+def factor_of(moments: Moments) -> Float[Array, "latent latent"]:
+    """Cholesky factor of the draws' covariance, shrunk for few draws; diagonal in many dimensions.
+
+    A covariance that is not finite (a chain that ran away) gives the identity.
+    """
+    dim = len(moments.total)
+    mean = moments.total / moments.count
+    covariance = (moments.outer - moments.count * jnp.outer(mean, mean)) / (moments.count - 1)
+    if dim > MAX_DENSE_DIM:
+        factor = jnp.diag(jnp.sqrt(jnp.diagonal(covariance)))
+    else:
+        factor = shrunk_cholesky(covariance, moments.count / dim)
+    return jnp.where(jnp.all(jnp.isfinite(factor)), factor, jnp.eye(dim, dtype=factor.dtype))
+
+
+def _add(moments: Moments, points) -> Moments:
+    centred = points.position - moments.origin
+    return Moments(
+        moments.origin,
+        moments.count + len(centred),
+        moments.total + jnp.sum(centred, axis=0),
+        moments.outer + centred.T @ centred,
+    )

@@ -14,8 +14,8 @@ from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws
 from bayes_jax.mcmc import hmc, nuts
-from bayes_jax.mcmc.adaptation import pooled_factor
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
+from bayes_jax.noise import independent_draws
 from bayes_jax.transports import affine_from_draws
 
 Kernel = Literal["hmc", "nuts"]
@@ -124,7 +124,7 @@ def _sample_posterior(key, model, guide, x, index_offset, *, num_chains, setting
     def one(key, x):
         key_init, key_chains = jax.random.split(key)
         source = model.prior if guide is None else guide(x)
-        draws = source.sample(key_init, (NUM_WHITENING_DRAWS + num_chains,))
+        draws = independent_draws(key_init, source, NUM_WHITENING_DRAWS + num_chains)
         factor = affine_from_draws(draws[num_chains:]).scale_tril
         density = Partial(_joint_density, model, x)
         return _run_chains(key_chains, density, draws[:num_chains], factor, settings)
@@ -191,8 +191,7 @@ def _joint_density(model, x, z):
 def _start_factor(positions):
     """The spread of the starts whitens at first; the identity where all chains start together."""
     spread = jnp.std(positions, axis=0)
-    together = jnp.any(spread < 1e-6)
-    return jnp.where(together, jnp.eye(positions.shape[-1]), pooled_factor(positions[None]))
+    return jnp.diag(jnp.where(jnp.any(spread < 1e-6), 1.0, spread))
 
 
 def _num_chains(init) -> int:

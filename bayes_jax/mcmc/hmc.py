@@ -11,9 +11,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from bayes_jax.hamiltonian import MoveInfo, Point, hmc_move, identity, value_and_gradient
+from bayes_jax.hamiltonian import (
+    MoveInfo,
+    Point,
+    hmc_move,
+    identity,
+    num_noise,
+    value_and_gradient,
+)
 from bayes_jax.mcmc import adaptation
 from bayes_jax.mcmc.adaptation import Tuning
+from bayes_jax.noise import standard_normals
 
 # Gradients per move: with a whitened target and steps near 0.5 a path of about a quarter turn.
 NUM_LEAPFROGS = 5
@@ -93,9 +101,12 @@ def _moves(log_density, num_leapfrogs):
     evaluate = value_and_gradient(log_density)
 
     def moves(key, points, tuning):
-        def move(key, point):
+        num_chains, dim = points.position.shape
+        noise = standard_normals(key, (num_chains, num_noise(dim)), points.position.dtype)
+
+        def move(noise, point):
             return hmc_move(
-                key,
+                noise,
                 evaluate,
                 identity,
                 point,
@@ -104,7 +115,6 @@ def _moves(log_density, num_leapfrogs):
                 num_leapfrogs=num_leapfrogs,
             )
 
-        keys = jax.random.split(key, points.position.shape[0])
-        return jax.vmap(move)(keys, points)
+        return jax.vmap(move)(noise, points)
 
     return moves
