@@ -208,10 +208,10 @@ def test_evidence_of_the_vae_is_annealed(trained_vae, digits):
     model = build("vae", SMALL["vae"], BERNOULLI).generative(trained_vae)
     evidence = model.log_evidence(KEY, x)
     bound = bayes_jax.importance_bound(KEY, model.latent, x, guide=model.guide, num_samples=5000)
-    stderr = np.hypot(evidence.stderr_lower, bound.stderr_lower)
+    # Of the mean over x: the error bar of one x is itself rough where a few weights dominate.
+    stderr = np.linalg.norm(np.hypot(evidence.stderr_lower, bound.stderr_lower)) / len(x)
     assert evidence.kind == EvidenceKind.LOWER
-    assert (np.abs(evidence.lower - bound.lower) < 5 * stderr).all()
-    assert stderr.mean() < 0.1  # the comparison has power
+    assert abs(np.mean(evidence.lower - bound.lower)) < 4 * stderr < 0.1
 
 
 def test_restored_checkpoint_of_a_fresh_builder_compiles_nothing(trained_vae, digits, tmp_path):
