@@ -233,3 +233,42 @@ class InferenceBudget:
             self.batch_size,
             "at least 1",
         )
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Hold VAEs against exact and MCMC inference: one decoder under every inference, and every
+    model on the same data.
+
+    Attributes:
+        data: digits, mnist, binarized_mnist, or the path of an .npz / .npy file of images.
+        observation: bernoulli (0/1 pixels) or gaussian (dequantized grey levels in (0, 1)).
+        models: all, or some of the track's (bernoulli: vae iwae mixture; gaussian: vae linear_vae
+            ppca factor_analysis mixture).
+        seeds: training seeds per model; with several the table shows their spread.
+        data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
+        data_seed: of the 70/10/20 split and of the dequantization noise.
+        latent_dim: of the models of the table.
+        train: the training loop.
+        budget: what each inference may spend.
+    """
+
+    data: str = "digits"
+    observation: Head = "bernoulli"
+    models: tuple[str, ...] = ("all",)
+    seeds: int = 1
+    data_dir: str | None = None
+    data_seed: int = 0
+    latent_dim: int = 16
+    train: TrainConfig = TrainConfig()
+    budget: InferenceBudget = InferenceBudget()
+
+    def __post_init__(self):
+        _check(self.seeds >= 1, "seeds", self.seeds, "at least 1")
+        _check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
+        _check(bool(self.models), "models", self.models, "all, or names of models")
+
+    @property
+    def data_config(self) -> DataConfig:
+        """The data as the loaders want it."""
+        return DataConfig(self.data, self.observation, self.data_dir, self.data_seed)

@@ -41,6 +41,7 @@ class GridPosterior(NamedTuple):
         covariance: Cov[z | x], `[latent, latent]`.
         error: estimate of the error of `log_evidence` in nats, on the safe side: the disagreement
             of lattices with twice the spacing, plus the mass given up, plus that at the border.
+        num_evaluations: of log p(x, z), all passes.
     """
 
     points: Float[Array, "*batch point latent"]
@@ -49,6 +50,7 @@ class GridPosterior(NamedTuple):
     mean: Float[Array, "*batch latent"]
     covariance: Float[Array, "*batch latent latent"]
     error: Float[Array, "*batch"]
+    num_evaluations: Int[Array, "*batch"]
 
 
 def posterior(
@@ -213,7 +215,10 @@ def _summary(lattice) -> GridPosterior:
     mean = heaviest + weights @ (points - heaviest)
     covariance = (weights[:, None] * (points - mean)).T @ (points - mean)
     error = _disagreement(lattice) + lattice.lost
-    return GridPosterior(points, weights, _log_evidence(lattice), mean, covariance, error)
+    num_evaluations = (1 + lattice.num_refinements) * len(points)
+    return GridPosterior(
+        points, weights, _log_evidence(lattice), mean, covariance, error, num_evaluations
+    )
 
 
 def _check_num_points(dim: int, num_points: int | None) -> int:

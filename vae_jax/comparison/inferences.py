@@ -63,6 +63,7 @@ class Outcome(NamedTuple):
         k_hat: Pareto k-hat of its importance weights, `[image]`.
         diagnostics: of chains.
         fitted: q*, where this is one.
+        grid: the exact posterior, where this is it.
         decoder_calls: evaluations or gradients of p(x | z) per image.
     """
 
@@ -73,6 +74,7 @@ class Outcome(NamedTuple):
     k_hat: Float[Array, " image"] | None = None
     diagnostics: Diagnostics | None = None
     fitted: FittedPosterior | None = None
+    grid: quadrature.GridPosterior | None = None
     decoder_calls: int = 0
 
 
@@ -163,7 +165,7 @@ def run_methods(
         yield Finished(method, done.result, coverage, done.seconds, done.compile_seconds)
 
 
-def rows(model_name: str, latent_dim: int, finished: list[Finished]) -> list[dict]:
+def rows(model_name: str, finished: list[Finished]) -> list[dict]:
     """The finished methods as rows of the table "inference".
 
     `log_prob` and `stderr` (Monte Carlo) are means over the images in nats; `gap` is the distance
@@ -172,7 +174,7 @@ def rows(model_name: str, latent_dim: int, finished: list[Finished]) -> list[dic
     """
     best = _best_log_prob(finished)
     reference = _reference(finished)
-    return [_row(model_name, latent_dim, entry, best, reference) for entry in finished]
+    return [_row(model_name, entry, best, reference) for entry in finished]
 
 
 def find(finished: list[Finished], name: str) -> Finished | None:
@@ -188,7 +190,6 @@ def _row(model_name, latent_dim, entry: Finished, best, reference) -> dict:
     return {
         "table": "inference",
         "model": model_name,
-        "latent_dim": latent_dim,
         "method": entry.method.name,
         "log_prob": log_prob,
         "stderr": stderr,
@@ -251,7 +252,8 @@ def _quadrature(key, setting: Setting, x) -> Outcome:
         evidence=exact_evidence(grid.log_evidence),
         mean=grid.mean,
         scale=jnp.sqrt(variance),
-        decoder_calls=grid.num_evaluations,
+        grid=grid,
+        decoder_calls=int(jnp.mean(grid.num_evaluations)),
     )
 
 

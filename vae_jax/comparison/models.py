@@ -1,7 +1,7 @@
 """Every model, the same data: trained alike, scored on the same test images in the same nats."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from bayes_jax import Evidence, GenerativeModel
 from bayes_jax.errors import InputError
 from vae_jax import systems, training
-from vae_jax.configs import Head, TrainConfig
+from vae_jax.configs import Head, InferenceBudget, TrainConfig
 from vae_jax.data.arrays import bits_per_dim
 from vae_jax.data.dataset import Dataset
 from vae_jax.objectives import active_units
@@ -72,6 +72,20 @@ class Scored(NamedTuple):
     active_units: int | None
 
 
+def test_images(dataset: Dataset, budget: InferenceBudget) -> np.ndarray:
+    """The test images that every row sees: the first of the held-out split, as float32.
+
+    Raises:
+        InputError: fewer images than the budget asks for.
+    """
+    if len(dataset.test) < budget.num_images:
+        raise InputError(
+            f"budget.num_images is {budget.num_images}, the test split of {dataset.name} holds "
+            f"{len(dataset.test)}: expected at most that many"
+        )
+    return dataset.test[: budget.num_images].astype(np.float32)
+
+
 def track(head: Head, names: tuple[str, ...] = ("all",)) -> tuple[str, ...]:
     """The models of a track, or those asked for.
 
@@ -89,12 +103,19 @@ def track(head: Head, names: tuple[str, ...] = ("all",)) -> tuple[str, ...]:
     return names
 
 
+def config_for(name: str, latent_dim: int) -> Any:
+    """The config of a row: defaults, but the latent dimension where the system has one."""
+    config_type = systems.SYSTEMS[name][0]
+    has_latents = any(field.name == "latent_dim" for field in fields(config_type))
+    return config_type(latent_dim=latent_dim) if has_latents else config_type()
+
+
 def train(
     name: str,
     dataset: Dataset,
     train_config: TrainConfig,
     *,
-    config: Any = None,
+    config: Any,
     on_epoch: Callable | None = None,
 ) -> Trained:
     """Train one system on a data set, through the one loop.
@@ -103,13 +124,12 @@ def train(
         name: key of `SYSTEMS`.
         dataset: its training and validation splits are used.
         train_config: epochs, batches, patience and seed.
-        config: of the system; its defaults, if None.
+        config: of the system.
         on_epoch: for progress.
 
     Returns:
         The fitted model.
     """
-    config = systems.SYSTEMS[name][0]() if config is None else config
     system = systems.build(name, config, dataset.spec)
     result = training.fit(
         jax.random.key(train_config.seed),

@@ -1,0 +1,260 @@
+"""What a person sees of a comparison: its tables with their columns explained, and its figures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import Distribution
+
+from bayes_jax.exact.quadrature import GridPosterior
+from bayes_jax.gaps import decompose
+from vae_jax import plots
+from vae_jax.comparison import inferences
+from vae_jax.comparison.inferences import Finished
+from vae_jax.comparison.models import Scored, title
+from vae_jax.configs import InferenceBudget
+from vae_jax.data.dataset import Dataset
+from vae_jax.report import Picture
+from vae_jax.tables import Column, Table
+
+NUM_CONTOURS = 8
+NUM_SHOWN = 10
+
+INFERENCE_COLUMNS = [
+    Column("method", "inference"),
+    Column("log_prob", "log p(x), nats", ".3f", "stderr"),
+    Column("kind", "kind"),
+    Column("gap", "below best", ".3f"),
+    Column("mean_error", "mean error, sd", ".3f"),
+    Column("coverage", "90% coverage", ".3f", "coverage_stderr"),
+    Column("k_hat", "k-hat", ".2f"),
+    Column("rhat", "max R-hat", ".3f"),
+    Column("ess", "min ESS", ".0f"),
+    Column("decoder_calls", "decoder calls", ",.0f"),
+    Column("seconds", "s / image", ".4f"),
+    Column("num_images", "images"),
+]
+INFERENCE_NOTE = (
+    "log p(x): mean over the same test images, ± Monte Carlo standard error. kind: 'exact' is the "
+    "value, 'lower' a bound below it in expectation. below best: distance to the exact value, or "
+    "where there is none to the highest bound. mean error: root mean square distance of the "
+    "posterior mean to the reference (exact, else the HMC row), in posterior standard deviations. "
+    "90% coverage: how often the central interval holds the true z of images simulated from the "
+    "model (as many as test images); less than 0.9 is overconfident. k-hat: median Pareto shape "
+    "of the importance weights, trust below 0.7. R-hat and ESS: worst latent of the worst image. decoder calls: evaluations "
+    "or gradients of p(x|z) per image. s / image: compilation apart."
+)
+MODEL_COLUMNS = [
+    Column("model", "model"),
+    Column("log_prob", "test log p(x), nats", ".3f", "stderr"),
+    Column("kind", "kind"),
+    Column("difference", "to the best", ".3f", "difference_stderr"),
+    Column("bits_per_dim", "bits / pixel", ".4f"),
+    Column("active_units", "active units"),
+    Column("train_seconds", "train s", ".1f"),
+    Column("seconds_per_sample", "s / sample", ".2e"),
+    Column("num_images", "images"),
+]
+SPREAD_COLUMN = Column("spread", "sd over seeds", ".3f")
+MODEL_NOTE = (
+    "test log p(x): mean over the same test images, ± standard error over images; 'exact' in "
+    "closed form, 'lower' annealed from the encoder's posterior. to the best: paired difference image by "
+    "image, ± its standard error, which is what tells two models apart. bits / pixel: of the grey "
+    "level or bit. active units: latents whose encoded mean varies over images by more than 0.01."
+)
+
+
+def introduction(dataset: Dataset, budget: InferenceBudget) -> str:
+    """What was done and how to read it."""
+    return (
+        f"A variational autoencoder answers 'which z made this image?' with one pass through its "
+        f"encoder. Here its answer is held against exact and Monte Carlo Bayesian inference in the "
+        f"same decoder, on the same {budget.num_images} test images of {dataset.name} "
+        f"({budget.num_posteriors} for MCMC), in the same nats.\n\n"
+        f"The first tables keep the decoder and change the inference; the last keeps the data and "
+        f"changes the model. Training used {len(dataset.train)} images, {len(dataset.validation)} "
+        f"told it when to stop, and the test images come from the {len(dataset.test)} held out."
+    )
+
+
+def inference_table(name: str, entries: list[Finished]) -> Table:
+    """One decoder, every inference."""
+    rows = inferences.rows(name, entries)
+    return Table(f"One decoder, every inference: {name}", rows, INFERENCE_COLUMNS, INFERENCE_NOTE)
+
+
+def model_table(rows: list[dict], dataset: Dataset) -> Table:
+    """Every model, the same data."""
+    columns = list(MODEL_COLUMNS)
+    if any(row["spread"] is not None for row in rows):
+        columns.insert(2, SPREAD_COLUMN)
+    note = MODEL_NOTE
+    if dataset.spec.head == "gaussian":
+        note += (
+            f" Pixels are (level + u) / {dataset.num_levels} with u fixed by the data seed; every "
+            f"Gaussian variance has the floor {dataset.spec.min_variance:.2e}, that of u."
+        )
+    return Table(f"Every model, the same data: {dataset.name}", rows, columns, note)
+
+
+def figures(
+    dataset: Dataset,
+    scored: list[list[Scored]],
+    finished: dict[str, list[Finished]],
+    x,
+) -> list[Picture]:
+    """Every figure of a comparison.
+
+    Args:
+        dataset: of the images.
+        scored: the models of the table, their seeds.
+        finished: name of each decoder -> its inferences.
+        x: the test images all of them saw.
+    """
+    return [
+        *(_ladder(name, entries) for name, entries in finished.items()),
+        _gaps(finished),
+        *(
+            _contours(name, entries, x, dataset)
+            for name, entries in finished.items()
+            if inferences.find(entries, inferences.EXACT)
+        ),
+        _pictures([seeds[0] for seeds in scored], dataset, x),
+        _curves([seeds[0] for seeds in scored], dataset),
+    ]
+
+
+def _ladder(name: str, entries: list[Finished]) -> Picture:
+    rows = [row for row in inferences.rows(name, entries) if row["log_prob"] is not None]
+    figure = plots.evidence_ladder(
+        [row["method"] for row in rows],
+        np.array([row["log_prob"] for row in rows]),
+        np.array([np.nan if row["stderr"] is None else row["stderr"] for row in rows]),
+        [row["kind"] for row in rows],
+        title=f"What each inference makes of log p(x): {name}",
+    )
+    caption = (
+        "The same decoder and the same images: only the inference differs. Lower bounds further to "
+        "the right are tighter; none should pass the exact value by more than its error bar."
+    )
+    return Picture(f"evidence_{_slug(name)}", figure, caption)
+
+
+def _gaps(finished: dict[str, list[Finished]]) -> Picture:
+    gaps = [_decomposition(entries) for entries in finished.values()]
+    stderr = [np.hypot(*_pooled(gap.stderr_approximation, gap.stderr_amortization)) for gap in gaps]
+    figure = plots.gap_bars(
+        list(finished),
+        np.array([float(np.mean(gap.approximation)) for gap in gaps]),
+        np.array([float(np.mean(gap.amortization)) for gap in gaps]),
+        stderr=np.array(stderr),
+    )
+    caption = (
+        "How many nats the encoder's ELBO lies below log p(x) (exact where it exists, else "
+        "annealed from the guide), and why: the approximation gap is what a diagonal Gaussian can never "
+        "reach, the amortization gap what a better encoder could win."
+    )
+    return Picture("gaps", figure, caption)
+
+
+def _decomposition(entries: list[Finished]):
+    best = inferences.find(entries, inferences.EXACT) or inferences.find(
+        entries, inferences.ANNEALED_GUIDE
+    )
+    amortized = inferences.find(entries, inferences.AMORTIZED).outcome.evidence
+    fitted = inferences.find(entries, inferences.MEAN_FIELD).outcome.fitted
+    return decompose(best.outcome.evidence, amortized, fitted)
+
+
+def _pooled(*stderrs):
+    return [float(np.sqrt(np.sum(np.asarray(s) ** 2)) / len(s)) for s in stderrs]
+
+
+def _contours(name: str, entries: list[Finished], x, dataset: Dataset) -> Picture:
+    grid: GridPosterior = inferences.find(entries, inferences.EXACT).outcome.grid
+    shown = {
+        "amortized q": inferences.find(entries, inferences.AMORTIZED).outcome,
+        "q* mean-field": inferences.find(entries, inferences.MEAN_FIELD).outcome,
+        "q* full-rank": inferences.find(entries, inferences.FULL_RANK).outcome,
+    }
+    cases = [
+        plots.PosteriorCase(
+            np.asarray(x[index]).reshape(dataset.image_shape),
+            np.asarray(grid.points[index]),
+            np.asarray(grid.weights[index]),
+            {label: _gaussian(outcome, index) for label, outcome in shown.items()},
+        )
+        for index in range(min(NUM_CONTOURS, len(x)))
+    ]
+    caption = (
+        "Shaded: where the exact posterior of each image has its mass. Outlines: what the encoder "
+        "says, and the best Gaussians without and with correlations. Each encloses 50% and 95%."
+    )
+    return Picture(f"posteriors_{_slug(name)}", plots.posterior_contours(cases), caption)
+
+
+def _gaussian(outcome, index: int):
+    if outcome.fitted is not None:
+        return np.asarray(outcome.fitted.loc[index]), np.asarray(outcome.fitted.covariance[index])
+    return np.asarray(outcome.mean[index]), np.cov(np.asarray(outcome.draws[index]).T)
+
+
+def _pictures(scored: list[Scored], dataset: Dataset, x) -> Picture:
+    models = [_model_images(entry, dataset, x[:NUM_SHOWN]) for entry in scored]
+    figure = plots.samples_and_reconstructions(
+        models, title="What each model draws, and what it makes of test images"
+    )
+    caption = "Samples from each model; test images above their reconstructions from E[z | x]."
+    return Picture("samples", figure, caption)
+
+
+def _model_images(entry: Scored, dataset: Dataset, x) -> plots.ModelImages:
+    generative = entry.trained.generative
+    samples = generative.sample(jax.random.key(0), NUM_SHOWN)
+    return plots.ModelImages(
+        title(entry.trained, dataset.spec.head),
+        _as_images(samples, dataset),
+        _as_images(x, dataset),
+        _reconstructions(generative, x, dataset),
+    )
+
+
+def _reconstructions(generative, x, dataset: Dataset):
+    encode = generative.posterior or generative.guide
+    if generative.latent is None or encode is None:
+        return None
+
+    def reconstruct(x):
+        posterior: Distribution = encode(x)
+        return generative.latent.likelihood(posterior.mean).mean
+
+    return _as_images(jax.jit(jax.vmap(reconstruct))(x), dataset)
+
+
+def _as_images(x, dataset: Dataset) -> np.ndarray:
+    return np.asarray(jnp.clip(x, 0, 1), np.float32).reshape(-1, *dataset.image_shape)
+
+
+def _curves(scored: list[Scored], dataset: Dataset) -> Picture:
+    figure = plots.training_curves(
+        [
+            _curve(entry, title(entry.trained, dataset.spec.head))
+            for entry in scored
+            if len(entry.trained.history) > 1
+        ]
+    )
+    caption = "What validation watches: the ELBO, for IWAE its tighter bound. The dot is kept."
+    return Picture("training", figure, caption)
+
+
+def _curve(entry: Scored, name: str) -> plots.Curve:
+    history = entry.trained.history
+    return plots.Curve(
+        name,
+        np.array([report.epoch for report in history]),
+        np.array([report.train["objective"] for report in history]),
+        np.array([report.validation["objective"] for report in history]),
+    )
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name.lower()).strip("_")
