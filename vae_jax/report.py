@@ -18,7 +18,7 @@ from vae_jax.records import to_json, to_plain, write_bytes
 from vae_jax.runs import FIGURES, REPORT, results
 from vae_jax.tables import Column, Table, cell, is_numeric
 
-__all__ = ["Column", "Picture", "Table", "write"]
+__all__ = ["Column", "Picture", "Table", "png", "write"]
 
 _PIXELS_PER_INCH = 100  # on the page; files have twice as many, for screens that show them
 
@@ -61,7 +61,7 @@ def write(
     """
     folder = Path(folder)
     rows = [row for table in tables for row in table.rows]
-    images = {picture.name: _png(picture.figure) for picture in figures}
+    images = {picture.name: png(picture.figure) for picture in figures}
     page = _page(title, intro, tables, figures, images, meta)
     files = {
         **{f"{FIGURES}/{name}.png": image for name, image in images.items()},
@@ -74,7 +74,8 @@ def write(
     return folder / REPORT
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=2 * _PIXELS_PER_INCH)
     return buffer.getvalue()

@@ -24,6 +24,7 @@ __all__ = [
     "REPORT",
     "RunConfig",
     "append_metrics",
+    "check",
     "config_hash",
     "create",
     "from_dict",
@@ -75,19 +76,39 @@ def create(folder: str | Path, config: Any, *, overwrite: bool = False) -> Path:
     Raises:
         InputError: the folder belongs to another run, or to something that is no run of ours.
     """
-    folder, asked = Path(folder).absolute(), to_plain(config)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: expected an output folder, choose another")
-    if folder.is_dir() and any(folder.iterdir()):
-        existing = _read_existing(folder)
-        if not overwrite:
-            _check_same(existing, asked, folder)
-            return folder
-        _clear(folder)
-    content = {"project": PROJECT, **asked, "versions": versions()}
+    folder = Path(folder).absolute()
+    if check(folder, config, overwrite=overwrite):
+        return folder
+    content = {"project": PROJECT, **to_plain(config), "versions": versions()}
     folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
     write_json(folder / CONFIG, content)
     return folder
+
+
+def check(folder: str | Path, config: Any, *, overwrite: bool = False) -> bool:
+    """Whether the folder holds a run to go on with; writes nothing.
+
+    Args:
+        folder: as for `create`.
+        config: as for `create`.
+        overwrite: as for `create`; then there is never a run to go on with.
+
+    Returns:
+        True for a run that was made for the same config, False where `create` would begin one.
+
+    Raises:
+        InputError: as `create`.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: expected an output folder, choose another")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    existing = _read_existing(folder)
+    if not overwrite:
+        _check_same(existing, to_plain(config), folder)
+    return not overwrite
 
 
 def read_config(folder: str | Path) -> dict:

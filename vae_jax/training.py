@@ -155,6 +155,20 @@ def initial_progress(key: PRNGKeyArray, system: System, train: Any) -> Progress:
     return Progress(state, _copy(state), np.int32(0), np.int32(0), np.float32(-np.inf))
 
 
+def is_finished(progress: Progress, config: TrainConfig) -> bool:
+    """Whether `fit` would train no further: all epochs done, or patience used up.
+
+    Args:
+        progress: where the run stands.
+        config: of the loop.
+
+    Returns:
+        True or False.
+    """
+    waited = int(progress.epoch) - int(progress.best_epoch)
+    return int(progress.epoch) >= config.num_epochs or waited >= config.patience
+
+
 def evaluate(
     key: PRNGKeyArray,
     system: System,
@@ -195,7 +209,7 @@ def _fit_epochs(key, system, train, validation, config, on_epoch, resume_from, s
             progress,
         )
 
-    while not _is_finished(progress, config):
+    while not is_finished(progress, config):
         epoch_start = time.perf_counter()
         epoch = int(progress.epoch) + 1
         state, train_metrics, state_is_finite = _train_epoch(
@@ -267,11 +281,6 @@ def _evaluate(state, key, data, *, evaluate, batch_size):
 @partial(jax.jit, static_argnames="init")
 def _initial_state(key, data, *, init):
     return init(key, data)
-
-
-def _is_finished(progress, config) -> bool:
-    waited = int(progress.epoch) - int(progress.best_epoch)
-    return int(progress.epoch) >= config.num_epochs or waited >= config.patience
 
 
 def _advance(progress, state, objective) -> Progress:

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 class System(NamedTuple):
     """One model family, ready to be trained. Gradient systems give init, step and evaluate; exact
-    ones (closed form, EM) give fit.
+    ones (closed form, EM) give init and fit.
 
     Builders are cached: equal configs give the same functions, so nothing compiles twice.
 
     Attributes:
         generative: `state -> GenerativeModel`.
         init: `(key, batch) -> state`; the loop passes all training data as the batch, from which
-            pixel means may be taken.
+            pixel means may be taken. An exact system's has the shapes of what `fit` gives, so that
+            checkpoints of either kind can be restored.
         step: `(state, key, batch, *, learning_rate) -> (state, metrics)`, metrics a dict of
             scalars, pure; the learning rate is a traced scalar that the loop owns.
         evaluate: `(state, key, batch) -> metrics`, a dict of arrays `[batch]`, in nats per example;

@@ -5,6 +5,8 @@ They wrap `bayes_jax.exact`; their state is its params.
 
 import functools
 
+import jax.numpy as jnp
+
 from bayes_jax.errors import InputError
 from bayes_jax.exact import linear_gaussian, mixture
 from vae_jax.configs import FactorAnalysisConfig, MixtureConfig, ObservationSpec, PPCAConfig
@@ -66,7 +68,15 @@ def build_mixture(config: MixtureConfig, spec: ObservationSpec) -> System:
             min_variance=spec.min_variance,
         )
 
-    return System(generative=mixture.generative, fit=fit)
+    def init(key, batch):
+        del key
+        weights = jnp.full(config.num_components, -jnp.log(config.num_components))
+        pixels = jnp.zeros((config.num_components, batch.shape[1]))
+        if spec.head == "bernoulli":
+            return mixture.BernoulliMixture(weights, pixels)
+        return mixture.DiagonalGaussianMixture(weights, pixels, jnp.ones_like(pixels))
+
+    return System(generative=mixture.generative, init=init, fit=fit)
 
 
 def _linear_gaussian(name: str, noise: str, config: PPCAConfig, spec: ObservationSpec) -> System:
@@ -79,4 +89,10 @@ def _linear_gaussian(name: str, noise: str, config: PPCAConfig, spec: Observatio
             x, latent_dim=config.latent_dim, noise=noise, min_variance=spec.min_variance
         )
 
-    return System(generative=linear_gaussian.generative, fit=fit)
+    def init(key, batch):
+        del key
+        mean = jnp.mean(batch, axis=0)
+        loading = jnp.zeros((spec.dim, config.latent_dim))
+        return linear_gaussian.LinearGaussian(loading, mean, jnp.ones_like(mean))
+
+    return System(generative=linear_gaussian.generative, init=init, fit=fit)
