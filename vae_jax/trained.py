@@ -1,0 +1,314 @@
+"""Training runs on the disk: begin one, go on where it stopped, load what it became.
+
+A run folder is written from the first finished epoch on: input that cannot be trained on leaves no
+trace. Its checkpoints hold the loop's `Progress`, so that one file serves resuming and using.
+"""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayes_jax.errors import InputError
+from bayes_jax.model import GenerativeModel
+from vae_jax import checkpoints, runs, systems, training
+from vae_jax.configs import DataConfig, ObservationSpec
+from vae_jax.data import arrays
+from vae_jax.data.dataset import Dataset
+from vae_jax.records import from_dict, to_plain
+from vae_jax.runs import CHECKPOINTS, METRICS, RunConfig
+from vae_jax.systems.base import System
+from vae_jax.training import EpochReport, NonFiniteError, Progress
+
+SECONDS_BETWEEN_CHECKPOINTS = 20.0
+"""A killed run loses at most this much work, and an epoch."""
+
+NUM_KEPT_CHECKPOINTS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """What a run saw, kept in its config.json.
+
+    Attributes:
+        spec: the observation the system was built for.
+        shape: (height, width).
+        num_levels: grey levels of the source.
+        sha256: of the three splits, so that a run is never judged on images it was trained on.
+    """
+
+    spec: ObservationSpec
+    shape: tuple[int, ...]
+    num_levels: int
+    sha256: str
+
+
+class Job(NamedTuple):
+    """A run about to be trained.
+
+    Attributes:
+        folder: where it goes.
+        config: what makes it.
+        dataset: its data.
+        system: built for them.
+        progress: where an earlier call stopped; None for a new run.
+        overwrite: replace the run that is in the folder.
+    """
+
+    folder: Path
+    config: RunConfig
+    dataset: Dataset
+    system: System
+    progress: Progress | None
+    overwrite: bool
+
+    @property
+    def num_epochs_done(self) -> int:
+        """Epochs that need not be trained again."""
+        return 0 if self.progress is None else int(self.progress.epoch)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.progress is not None and _is_finished(self.system, self.progress, self.config)
+
+
+class TrainedRun(NamedTuple):
+    """A run as its newest checkpoint has it.
+
+    Attributes:
+        folder: of the run.
+        config: what made it.
+        images: what it saw.
+        system: built for that.
+        progress: how far training came.
+        generative: the model at the best validation objective.
+    """
+
+    folder: Path
+    config: RunConfig
+    images: Images
+    system: System
+    progress: Progress
+    generative: GenerativeModel
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training came to its end."""
+        return _is_finished(self.system, self.progress, self.config)
+
+
+def prepare(
+    folder: str | Path, config: RunConfig, dataset: Dataset, *, overwrite: bool = False
+) -> Job:
+    """Build what a config asks for, and find where an earlier call stopped; writes nothing.
+
+    Args:
+        folder: new, empty, or of a run with the same config.
+        config: what to train.
+        dataset: what `config.data` loads.
+        overwrite: begin anew, whatever run is in the folder.
+
+    Returns:
+        What `train` takes.
+
+    Raises:
+        InputError: a folder of another run, a system that does not fit the data, a damaged
+            checkpoint.
+    """
+    folder = Path(folder).absolute()
+    system = systems.build(config.system, config.config, dataset.spec)
+    goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
+    progress = None
+    if goes_on and checkpoints.latest_step(folder / CHECKPOINTS) is not None:
+        progress = _restore(folder, system, dataset.spec)
+    return Job(folder, config, dataset, system, progress, overwrite)
+
+
+def train(
+    job: Job,
+    *,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> TrainedRun:
+    """Train to the end what `prepare` found, into its folder; a finished run is left as it is.
+
+    A run that was stopped and goes on ends in the params of one that was not, bit by bit on the
+    same machine.
+
+    Args:
+        job: from `prepare`.
+        on_epoch: called after every epoch.
+        seconds_between_checkpoints: how often the progress is saved besides at the end.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: data that cannot be trained on; then nothing was written.
+        NonFiniteError: training met NaN; the folder holds the best state so far.
+    """
+    if job.is_finished:
+        return load(job.folder)
+    record = _recorder(job, on_epoch or (lambda report: None), seconds_between_checkpoints)
+    try:
+        result = training.fit(
+            jax.random.key(job.config.train.seed),
+            job.system,
+            job.dataset.train,
+            job.dataset.validation,
+            job.config.train,
+            on_epoch=record,
+            resume_from=job.progress,
+        )
+    except NonFiniteError as error:
+        _save_best(job, error.result.progress)
+        raise
+    _save(job.folder, result.progress or _exact_progress(result))
+    return load(job.folder)
+
+
+def load(folder: str | Path) -> TrainedRun:
+    """Load a run as its newest checkpoint has it, through a system built anew.
+
+    Args:
+        folder: the run's.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: no run folder, no checkpoint yet, or a damaged one.
+    """
+    folder = Path(folder).absolute()
+    config = runs.read_run(folder)
+    images = from_dict(Images, runs.read_config(folder).get("images"), name="images")
+    system = systems.build(config.system, config.config, images.spec)
+    if checkpoints.latest_step(folder / CHECKPOINTS) is None:
+        raise InputError(f"{folder} holds no checkpoint yet: run its train.py command again")
+    progress = _restore(folder, system, images.spec)
+    generative = system.generative(progress.best_state)
+    return TrainedRun(folder, config, images, system, progress, generative)
+
+
+def load_data(run: TrainedRun, *, name: str | None = None, data_dir: str | None = None) -> Dataset:
+    """The images of a run, or others of the same size.
+
+    Args:
+        run: the run.
+        name: other images, by name or path; those of the run if None.
+        data_dir: where data sets lie now; where they lay for the run if None.
+
+    Returns:
+        The data set, seen as the run sees images (bernoulli or gaussian), split by its data seed.
+
+    Raises:
+        InputError: data that cannot be loaded, images of another size, or other images than those
+            of the run under the run's own name.
+    """
+    changes = {"name": name, "data_dir": data_dir}
+    changes = {field: value for field, value in changes.items() if value is not None}
+    config: DataConfig = dataclasses.replace(run.config.data, **changes)
+    dataset = arrays.load(config)
+    if dataset.image_shape != run.images.shape:
+        raise InputError(
+            f"images of {config.name} are {_size(dataset.image_shape)} pixels, those of the run "
+            f"{run.folder} {_size(run.images.shape)}: expected the same size"
+        )
+    if name is None and describe(dataset) != run.images:
+        raise InputError(
+            f"{config.name} holds other images now than when {run.folder} was trained: expected "
+            "the same file, for a test split that was not trained on"
+        )
+    return dataset
+
+
+def describe(dataset: Dataset) -> Images:
+    """What identifies the images of a data set."""
+    digest = hashlib.sha256()
+    for split in (dataset.train, dataset.validation, dataset.test):
+        digest.update(np.ascontiguousarray(split))
+    return Images(dataset.spec, dataset.image_shape, dataset.num_levels, digest.hexdigest()[:16])
+
+
+def changed_versions(folder: str | Path) -> dict[str, tuple]:
+    """What is not as it was when a run began, so that going on is no longer bit by bit.
+
+    Returns:
+        Name -> (then, now), without the commit.
+    """
+    then, now = runs.read_config(folder).get("versions", {}), runs.versions()
+    return {
+        name: (then.get(name), value)
+        for name, value in now.items()
+        if name != "git" and then.get(name) != value
+    }
+
+
+def _content(config: RunConfig, dataset: Dataset) -> dict:
+    return {**to_plain(config), "images": to_plain(describe(dataset))}
+
+
+def _recorder(job: Job, on_epoch, seconds_between):
+    """Write what an epoch gave; the first one begins the folder."""
+    first, last_saved = job.num_epochs_done + 1, time.monotonic()
+
+    def record(report: EpochReport) -> None:
+        nonlocal last_saved
+        if report.epoch == first:
+            content = _content(job.config, job.dataset)
+            runs.create(job.folder, content, overwrite=job.overwrite)
+            _rewind_metrics(job.folder, job.num_epochs_done)
+        runs.append_metrics(job.folder, report._replace(progress=None)._asdict())
+        if report.progress is not None and time.monotonic() - last_saved >= seconds_between:
+            _save(job.folder, report.progress)
+            last_saved = time.monotonic()
+        on_epoch(report)
+
+    return record
+
+
+def _rewind_metrics(folder: Path, epoch: int) -> None:
+    """Forget the epochs after the checkpoint, which will be trained again."""
+    path = folder / METRICS
+    if path.exists():
+        lines = path.read_bytes().splitlines(keepends=True)
+        runs.write_bytes(path, b"".join(lines[:epoch]))
+
+
+def _save(folder: Path, progress: Progress) -> None:
+    checkpoints.save(folder / CHECKPOINTS, int(progress.epoch), progress, keep=NUM_KEPT_CHECKPOINTS)
+
+
+def _save_best(job: Job, progress: Progress) -> None:
+    """Keep the best state of a run that went wrong: it is where the best epoch ended."""
+    best = int(progress.best_epoch)
+    if best > job.num_epochs_done:
+        _save(job.folder, progress._replace(state=progress.best_state, epoch=np.int32(best)))
+
+
+def _exact_progress(result: training.FitResult) -> Progress:
+    objective = np.float32(result.history[-1].validation["objective"])
+    return Progress(result.state, result.state, np.int32(1), np.int32(1), objective)
+
+
+def _restore(folder: Path, system: System, spec: ObservationSpec) -> Progress:
+    batch = jax.ShapeDtypeStruct((2, spec.dim), jnp.float32)
+    abstract = jax.eval_shape(
+        lambda key, batch: training.initial_progress(key, system, batch), jax.random.key(0), batch
+    )
+    return checkpoints.restore(folder / CHECKPOINTS, abstract)
+
+
+def _is_finished(system: System, progress: Progress, config: RunConfig) -> bool:
+    return system.fit is not None or training.is_finished(progress, config.train)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
