@@ -40,8 +40,8 @@ INFERENCE_NOTE = (
     "posterior mean to the reference (exact, else the HMC row), in posterior standard deviations. "
     "90% coverage: how often the central interval holds the true z of images simulated from the "
     "model (as many as test images); less than 0.9 is overconfident. k-hat: median Pareto shape "
-    "of the importance weights, trust below 0.7. R-hat and ESS: worst latent of the worst image. decoder calls: evaluations "
-    "or gradients of p(x|z) per image. s / image: compilation apart."
+    "of the importance weights, trust below 0.7. R-hat and ESS: worst latent of the worst image. "
+    "decoder calls: evaluations or gradients of p(x|z) per image. s / image: compilation apart."
 )
 MODEL_COLUMNS = [
     Column("model", "model"),
@@ -57,9 +57,9 @@ MODEL_COLUMNS = [
 SPREAD_COLUMN = Column("spread", "sd over seeds", ".3f")
 MODEL_NOTE = (
     "test log p(x): mean over the same test images, ± standard error over images; 'exact' in "
-    "closed form, 'lower' annealed from the encoder's posterior. to the best: paired difference image by "
-    "image, ± its standard error, which is what tells two models apart. bits / pixel: of the grey "
-    "level or bit. active units: latents whose encoded mean varies over images by more than 0.01."
+    "closed form, 'lower' annealed from the encoder's posterior. to the best: paired difference "
+    "image by image, ± its standard error, which is what tells two models apart. bits / pixel: of "
+    "the grey level or bit. active units: latents whose encoded mean varies over images by more than 0.01."
 )
 
 
@@ -150,8 +150,8 @@ def _gaps(finished: dict[str, list[Finished]]) -> Picture:
     )
     caption = (
         "How many nats the encoder's ELBO lies below log p(x) (exact where it exists, else "
-        "annealed from the guide), and why: the approximation gap is what a diagonal Gaussian can never "
-        "reach, the amortization gap what a better encoder could win."
+        "annealed from the guide), and why: the approximation gap is what a diagonal Gaussian "
+        "can never reach, the amortization gap what a better encoder could win."
     )
     return Picture("gaps", figure, caption)
 

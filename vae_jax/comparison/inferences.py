@@ -43,12 +43,12 @@ class Setting(NamedTuple):
 
     Attributes:
         model: p(z) p(x | z), decoder frozen.
-        guide: the amortized q(z | x).
+        guide: the amortized q(z | x), or None.
         budget: how much each may spend.
     """
 
     model: LatentModel
-    guide: Guide
+    guide: Guide | None
     budget: InferenceBudget
 
 
@@ -182,7 +182,7 @@ def find(finished: list[Finished], name: str) -> Finished | None:
     return next((entry for entry in finished if entry.method.name == name), None)
 
 
-def _row(model_name, latent_dim, entry: Finished, best, reference) -> dict:
+def _row(model_name, entry: Finished, best, reference) -> dict:
     outcome = entry.outcome
     log_prob, stderr, kind = _summary(outcome.evidence)
     num_images = _num_images(outcome)
@@ -221,15 +221,21 @@ def _summary(evidence: Evidence | None):
 
 
 def _best_log_prob(finished: list[Finished]) -> float:
-    exact = find(finished, EXACT)
+    exact = _exact(finished)
     candidates = [exact] if exact else finished
     values = [_summary(entry.outcome.evidence)[0] for entry in candidates]
     return max(value for value in values if value is not None)
 
 
 def _reference(finished: list[Finished]) -> Finished | None:
-    """Whose posterior moments the others are held against: exact, else the long HMC run."""
-    return find(finished, EXACT) or find(finished, HMC)
+    """Whose posterior moments the others are held against: exact, else the long MCMC run."""
+    chains = (entry for entry in finished if entry.outcome.diagnostics is not None)
+    return _exact(finished) or next(chains, None)
+
+
+def _exact(finished: list[Finished]) -> Finished | None:
+    known = (entry for entry in finished if entry.outcome.evidence is not None)
+    return next((e for e in known if e.outcome.evidence.kind == EvidenceKind.EXACT), None)
 
 
 def _mean_error(entry: Finished, reference: Finished | None) -> float | None:
@@ -338,16 +344,17 @@ def _annealed(key, setting: Setting, x, *, from_guide: bool) -> Outcome:
     )
 
 
-def _hmc(key, setting: Setting, x) -> Outcome:
+def _hmc(key, setting: Setting, x, *, kernel: str = "hmc") -> Outcome:
     budget = setting.budget
     draws = sample_posterior(
         key,
         setting.model,
         x,
         guide=setting.guide,
+        kernel=kernel,
         num_chains=budget.num_chains,
         num_samples=budget.num_reference_draws,
-        batch_size=budget.batch_size,
+        batch_size=None if kernel == "nuts" else budget.batch_size,
     )
     pooled = draws.z.reshape(len(x), -1, draws.z.shape[-1])
     return Outcome(
