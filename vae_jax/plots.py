@@ -20,6 +20,8 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 """Blue, orange, green, pink, vermilion, sky, black, yellow (Okabe, Ito 2008)."""
 
 _EXACT_COLOUR = "#9aa0a6"
+# What lies between images is NaN: coloured, or white pixels would flow into it.
+_GREYS = matplotlib.colormaps["gray"].with_extremes(bad="#7b9cc4")
 _STYLE = {
     "figure.constrained_layout.use": True,
     "font.size": 10,
@@ -186,6 +188,50 @@ def gap_bars(
     axes.set_xlabel("nats per image below log p(x)  (shorter is better)")
     axes.grid(axis="x")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    _title(figure, title)
+    return figure
+
+
+@_styled
+def gap_profile(
+    images: Float[np.ndarray, "num height width"],
+    approximation: Float[np.ndarray, " num"],
+    amortization: Float[np.ndarray, " num"],
+    *,
+    title: str = "Which images the encoder infers badly",
+) -> Figure:
+    """One stacked bar an image, from the smallest gap to the largest, some images shown below.
+
+    Args:
+        images: pixels in [0, 1].
+        approximation: log p(x) minus the best ELBO in the family, nats.
+        amortization: that best ELBO minus the encoder's, nats.
+        title: of the figure.
+    """
+    order = np.argsort(approximation + amortization)
+    ranks, num_shown = np.arange(len(order)), min(16, len(order))
+    shown = np.unique(np.linspace(0, len(order) - 1, num_shown).round().astype(int))
+    width = len(order) / num_shown
+    figure = Figure(figsize=(10, 4.6))
+    bars, strip = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
+    bars.bar(ranks, approximation[order], color=PALETTE[0], label="approximation gap: the family")
+    bars.bar(
+        ranks,
+        amortization[order],
+        bottom=approximation[order],
+        color=PALETTE[1],
+        label="amortization gap: the encoder",
+    )
+    for rank in shown:
+        edges = rank - 0.45 * width, rank + 0.45 * width
+        framed = np.pad(images[order[rank]], 1, constant_values=np.nan)
+        strip.imshow(framed, cmap=_GREYS, vmin=0, vmax=1, extent=(*edges, 0, 1))
+    strip.set(aspect="auto", ylim=(0, 1), xlim=(-0.7 * width, len(order) - 1 + 0.7 * width))
+    strip.set_axis_off()
+    bars.set_ylabel("nats below log p(x)")
+    bars.tick_params(bottom=False, labelbottom=False)
+    bars.grid(axis="y")
+    figure.legend(*bars.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     _title(figure, title)
     return figure
 
@@ -387,7 +433,7 @@ def _mosaic(images: np.ndarray, num_columns: int) -> np.ndarray:
 
 
 def _show(axes: Axes, image: np.ndarray) -> None:
-    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(image, cmap=_GREYS, vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
 
 

@@ -1,0 +1,120 @@
+"""How well does a trained run infer? Evidence, gaps and posterior draws of its test images.
+
+python scripts/infer.py runs/vae                     about 1 min on 2 CPU cores
+python scripts/infer.py runs/vae --num-images 200 --sampler nuts --out reports/vae
+
+RUN/inference/report.html has the tables that are printed, results.json their rows: mean log p(x)
+in nats per image by every inference the model allows, the gaps of the encoder, and whether MCMC
+converged.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from vae_jax import console
+from vae_jax.configs import ConfigError, InferenceBudget
+
+
+@dataclass(frozen=True)
+class Infer:
+    """Bound the evidence and sample the posterior of test images under a trained run.
+
+    Attributes:
+        run: the folder of the run, the --out of train.py.
+        num_images: test images whose evidence is bounded; all if there are fewer.
+        num_posteriors: of these, how many are sampled by MCMC; 32 or num_images if unset.
+        sampler: of the posterior draws.
+        num_temperatures: annealing steps from the guide.
+        num_chains: of annealing and MCMC, per image.
+        num_draws: kept MCMC draws per chain.
+        seed: of every draw.
+        data: other images than those of the run: a data set or a path.
+        data_dir: folder of the data sets; that of the run if unset.
+        out: where the report goes; RUN/inference if unset.
+    """
+
+    run: tyro.conf.Positional[Path]
+    num_images: int = 64
+    num_posteriors: int | None = None
+    sampler: Literal["hmc", "nuts"] = "hmc"
+    num_temperatures: int = 100
+    num_chains: int = 16
+    num_draws: int = 1000
+    seed: int = 0
+    data: str | None = None
+    data_dir: str | None = None
+    out: Path | None = None
+
+    def __post_init__(self):
+        _ = self.budget  # checks the counts
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}: expected at least 0")
+
+    @property
+    def budget(self) -> InferenceBudget:
+        """What each inference may spend."""
+        posteriors = self.num_posteriors
+        return InferenceBudget(
+            num_images=self.num_images,
+            num_posteriors=min(32, self.num_images) if posteriors is None else posteriors,
+            num_chains=self.num_chains,
+            num_temperatures_guide=self.num_temperatures,
+            num_reference_draws=self.num_draws,
+        )
+
+
+def main(command: Infer) -> None:
+    """Run every inference the model allows, and report."""
+    from vae_jax import inference_report, latent_images, report, runs, trained
+
+    start = time.perf_counter()
+    run = trained.load(command.run)
+    console.banner(seed=command.seed, config=run.config)
+    if not run.is_finished:
+        console.warn(f"{command.run} stopped at epoch {int(run.progress.epoch)}: its best so far")
+    dataset = trained.load_data(run, name=command.data, data_dir=command.data_dir)
+    x = dataset.test[: command.num_images].astype("float32")
+    finished = infer(command, run.generative, x)
+    name, budget = run.config.system, command.budget
+    tables = inference_report.tables(name, finished, budget)
+    images = latent_images.to_images(x, dataset.image_shape)
+    page = report.write(
+        command.out or command.run / "inference",
+        title=f"How well {name} infers: {dataset.name}",
+        intro=inference_report.introduction(command.run.name, dataset.name, budget, len(x)),
+        tables=tables,
+        figures=inference_report.pictures(name, finished, images),
+        meta=runs.meta(command, seconds=time.perf_counter() - start),
+    )
+    for table in tables:
+        console.print_table(table)
+    console.show(f"report: {page}")
+
+
+def infer(command: Infer, generative, x) -> list:
+    """Run the methods under a progress bar."""
+    import jax
+
+    from vae_jax import run_inference
+
+    total = len(run_inference.methods(generative, sampler=command.sampler))
+    finished = []
+    with console.progress("inferring", total=total) as advance:
+        for done in run_inference.run_methods(
+            jax.random.key(command.seed),
+            generative,
+            jax.numpy.asarray(x),
+            command.budget,
+            sampler=command.sampler,
+        ):
+            finished.append(done)
+            advance(1, note=done.method.name)
+    return finished
+
+
+if __name__ == "__main__":
+    console.run_script(Infer, main)

@@ -1,0 +1,127 @@
+"""What a person sees of the inferences of one run: tables with their columns explained, figures."""
+
+import numpy as np
+
+from bayes_jax.estimates import Gaps
+from vae_jax import plots
+from vae_jax.comparison.inferences import Finished
+from vae_jax.configs import InferenceBudget
+from vae_jax.report import Picture
+from vae_jax.run_inference import decomposition, evidence_rows, gap_rows, posterior_rows
+from vae_jax.tables import Column, Table
+
+_EVIDENCE_COLUMNS = [
+    Column("method", "inference"),
+    Column("log_prob", "log p(x), nats per image", ".3f", "stderr"),
+    Column("stderr_images", "± over images", ".3f"),
+    Column("kind", "kind"),
+    Column("gap", "below best", ".3f"),
+    Column("mean_error", "mean error, sd", ".3f"),
+    Column("k_hat", "k-hat", ".2f"),
+    Column("seconds", "s / image", ".4f"),
+    Column("num_images", "images"),
+]
+_EVIDENCE_NOTE = (
+    "log p(x): mean over the images, ± Monte Carlo standard error; '± over images' is what other "
+    "test images would change. kind: 'exact' is the value, 'lower' a bound below it in "
+    "expectation. below best: distance to the exact value, or where there is none to the highest "
+    "bound. mean error: root mean square distance of the posterior mean to the reference (exact, "
+    "else MCMC) in its standard deviations. k-hat: median Pareto shape of the importance weights, "
+    "trust below 0.7. s / image: compilation apart."
+)
+_GAP_COLUMNS = [
+    Column("method", "gap"),
+    Column("gap", "nats per image", ".3f", "stderr"),
+    Column("stderr_images", "± over images", ".3f"),
+    Column("largest", "largest", ".3f"),
+    Column("num_images", "images"),
+]
+_GAP_NOTE = (
+    "approximation gap: log p(x) minus the best ELBO a diagonal Gaussian can reach for each image; "
+    "where log p(x) is a lower bound, so is the gap. amortization gap: that best ELBO minus the "
+    "encoder's. A gap may come out below zero by its error."
+)
+_POSTERIOR_COLUMNS = [
+    Column("method", "sampler"),
+    Column("num_converged", "converged"),
+    Column("num_images", "images"),
+    Column("rhat", "max R-hat", ".3f"),
+    Column("ess", "min bulk ESS", ".0f"),
+    Column("ess_tail", "min tail ESS", ".0f"),
+    Column("ebfmi", "min E-BFMI", ".2f"),
+    Column("diverging", "divergences"),
+    Column("mean_error", "mean error, sd", ".3f"),
+    Column("seconds", "s / image", ".4f"),
+]
+_POSTERIOR_NOTE = (
+    "R-hat, ESS and E-BFMI: worst latent of the worst image; divergences: of all images. An image "
+    "has converged with R-hat below 1.01, ESS of at least 100 per chain, E-BFMI of at least 0.3 "
+    "and no divergence; where images are missing, raise --num-draws."
+)
+
+
+def introduction(run_name: str, data_name: str, budget: InferenceBudget, num_images: int) -> str:
+    """What was done and how to read it."""
+    return (
+        f"The trained model of {run_name} is kept as it is; each inference answers for the same "
+        f"{num_images} test images of {data_name} ({min(budget.num_posteriors, num_images)} of "
+        "them by MCMC): how probable is the image, and which z made it? All values are in nats "
+        "per image."
+    )
+
+
+def tables(name: str, finished: list[Finished], budget: InferenceBudget) -> list[Table]:
+    """Evidence, and where the model has them gaps and posterior.
+
+    Args:
+        name: of the model.
+        finished: of one run.
+        budget: what was spent.
+    """
+    found = [Table("Evidence", evidence_rows(name, finished), _EVIDENCE_COLUMNS, _EVIDENCE_NOTE)]
+    gaps = decomposition(finished)
+    if gaps is not None:
+        found.append(Table("Gaps", gap_rows(name, gaps), _GAP_COLUMNS, _GAP_NOTE))
+    rows = posterior_rows(name, finished, num_chains=budget.num_chains)
+    if rows:
+        found.append(Table("Posterior draws", rows, _POSTERIOR_COLUMNS, _POSTERIOR_NOTE))
+    return found
+
+
+def pictures(name: str, finished: list[Finished], images: np.ndarray) -> list[Picture]:
+    """The ladder of bounds and the gaps of each image.
+
+    Args:
+        name: of the model.
+        finished: of one run.
+        images: the test images `[image, height, width]`, pixels in [0, 1].
+    """
+    gaps = decomposition(finished)
+    if gaps is None:
+        return []
+    return [_ladder(name, finished), _profile(gaps, images)]
+
+
+def _ladder(name: str, finished: list[Finished]) -> Picture:
+    rows = evidence_rows(name, finished)
+    figure = plots.evidence_ladder(
+        [row["method"] for row in rows],
+        np.array([row["log_prob"] for row in rows]),
+        np.array([np.nan if row["stderr"] is None else row["stderr"] for row in rows]),
+        [row["kind"] for row in rows],
+        title="What each inference makes of log p(x)",
+    )
+    caption = "Lower bounds further to the right are tighter: same decoder, same images."
+    return Picture("evidence", figure, caption)
+
+
+def _profile(gaps: Gaps, images: np.ndarray) -> Picture:
+    figure = plots.gap_profile(
+        images, np.asarray(gaps.approximation), np.asarray(gaps.amortization)
+    )
+    caption = (
+        "Each bar is an image: how many nats the encoder's ELBO lies below its log p(x). Blue is "
+        "what a diagonal Gaussian can never reach, orange what a better encoder could win. The "
+        "images below stand under their bars, those that are inferred worst on the right."
+    )
+    return Picture("gaps", figure, caption)
