@@ -1,25 +1,37 @@
-# make compare   the comparison on scikit-learn's digits, report in runs/compare
-# make test      the whole test suite
-# Each works alone in a fresh clone; PYTHON= chooses the interpreter (3.11 - 3.13).
-PYTHON  ?= python3
-VENV    ?= .venv
-OUT     ?= runs/compare
-WORKERS ?= 2
-STAMP   := $(VENV)/.installed
-RUN     := $(VENV)/bin/python
+# make compare      the comparison on scikit-learn's digits; the report goes to runs/compare
+# make test         the quick test suite
+# make install      what both need: .venv with the project and its development tools
+# make test-long    the tests that take minutes
+# make test-stacks  the quick suite on Python 3.11 and on a newer one
+# make lint         style of the code
+# make build        wheel and source archive into dist
+# make clean        remove what build and tests left; runs and .venv stay
+#
+# Each works alone in a fresh clone. PYTHON= (3.11 to 3.13) makes .venv when there is none yet;
+# for a second one beside it: make test PYTHON=python3.12 VENV=.venv-3.12
+
+PYTHON    ?= python3
+PYTHON311 ?= python3.11
+PYTHON312 ?= python3.12
+VENV      ?= .venv
+OUT       ?= runs/compare
+WORKERS   ?= 2
+STAMP     := $(VENV)/.installed
+RUN       := $(VENV)/bin/python
 
 .PHONY: help install compare test test-long test-stacks lint build clean
 help:
-	@sed -n 's/^# //p' Makefile | head -3
-	@echo "also: install, test-long, test-stacks, lint, build, clean"
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 install: $(STAMP)
+	@echo "The project is installed: $(RUN)"
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python %d.%d found, 3.11 to 3.13 needed: make PYTHON=python3.12 ..." % v)'
-	@echo "Installing the project and its development tools into $(VENV) (a few minutes, once)"
+	@$(call check_runs,$(PYTHON),PYTHON)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("error: PYTHON is Python %d.%d, 3.11 to 3.13 needed: make PYTHON=python3.12 ..." % v)'
+	@echo "Installing the project and its development tools into $(VENV) (minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $(STAMP)
 
 compare: $(STAMP)
@@ -28,23 +40,33 @@ compare: $(STAMP)
 	@$(RUN) scripts/compare.py --data digits --observation gaussian --out $(OUT)/gaussian --overwrite
 
 test: $(STAMP)
-	@echo "Running the test suite on $(WORKERS) workers (long forms: make test-long)"
+	@echo "Running the quick tests on $(WORKERS) workers (the long ones: make test-long)"
 	@$(RUN) -m pytest -n $(WORKERS) -m "not long"
 
 test-long: $(STAMP)
-	@echo "Running the long forms of the tests"
+	@echo "Running the tests that take minutes on $(WORKERS) workers"
 	@$(RUN) -m pytest -n $(WORKERS) -m long
 
 test-stacks:
-	@echo "Running the suite on Python 3.11 and on a newer one (PYTHON311=, PYTHON312= choose them)"
-	@$(MAKE) --no-print-directory test PYTHON=$(or $(PYTHON311),python3.11) VENV=.venv-3.11
-	@$(MAKE) --no-print-directory test PYTHON=$(or $(PYTHON312),python3.12) VENV=.venv-3.12
+	@$(call check_runs,$(PYTHON311),PYTHON311)
+	@$(call check_runs,$(PYTHON312),PYTHON312)
+	@echo "Running the quick tests with $(PYTHON311) in .venv-3.11 and with $(PYTHON312) in .venv-3.12"
+	@$(MAKE) --no-print-directory test PYTHON=$(PYTHON311) VENV=.venv-3.11
+	@$(MAKE) --no-print-directory test PYTHON=$(PYTHON312) VENV=.venv-3.12
 
 lint: $(STAMP)
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	@echo "Checking the style of the code (mend it: $(VENV)/bin/ruff check --fix . and ruff format .)"
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
 
 build: $(STAMP)
-	@$(RUN) -m build
+	@echo "Building wheel and source archive into dist"
+	@$(RUN) -m build --quiet
+	@ls dist
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	@echo "Removing build, dist and the caches of the tools"
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+# It may be on the path and still not run, as pyenv's are for versions that are not chosen.
+check_runs = $(1) -c '' 2> /dev/null || { echo "error: no Python runs as $(1): name one by $(2)=/path/to/python" >&2; exit 1; }
