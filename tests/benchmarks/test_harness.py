@@ -24,16 +24,16 @@ def harness():
 
 
 def test_min_and_median_are_of_the_repeats_alone(harness):
-    sleeps = iter([0.6, 0.05, 0.5, 0.25])
+    sleeps = iter([0.9, 0.05, 0.45])
 
     def sleep():
         time.sleep(next(sleeps))
 
-    measured = harness.measure(sleep, repeats=3)
+    measured = harness.measure(sleep, repeats=2)
     # A loaded machine wakes late, never early; the first call is no repeat.
     assert 0.05 <= measured.min_seconds < 0.25
-    assert 0.25 <= measured.median_seconds < 0.5
-    assert measured.first_seconds >= 0.6
+    assert 0.25 <= measured.median_seconds < 0.45
+    assert measured.first_seconds >= 0.9
 
 
 def test_compiling_is_told_apart_and_happens_once(harness):
