@@ -36,8 +36,10 @@ def affine_from_draws(draws: Float[Array, "draw latent"]) -> LowerCholeskyAffine
 def shrunk_cholesky(
     covariance: Float[Array, "latent latent"], draws_per_dim: float | Float[Array, ""]
 ) -> Float[Array, "latent latent"]:
-    """Cholesky factor of a covariance with its correlations shrunk for the few draws behind it."""
-    variances = jnp.maximum(jnp.diagonal(covariance), jnp.finfo(covariance.dtype).tiny)
+    """Cholesky factor of a covariance with its correlations shrunk for the few draws behind it.
+
+    NaN where a variance is zero: no scale is made up.
+    """
     weight = draws_per_dim / (draws_per_dim + SHRINKAGE_DRAWS)
-    diagonal = jnp.diag(variances * (1 - weight + RELATIVE_JITTER))
+    diagonal = jnp.diag(jnp.diagonal(covariance) * (1 - weight + RELATIVE_JITTER))
     return jnp.linalg.cholesky(weight * covariance + diagonal)
