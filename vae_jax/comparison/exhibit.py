@@ -59,7 +59,8 @@ MODEL_NOTE = (
     "test log p(x): mean over the same test images, ± standard error over images; 'exact' in "
     "closed form, 'lower' annealed from the encoder's posterior. to the best: paired difference "
     "image by image, ± its standard error, which is what tells two models apart. bits / pixel: of "
-    "the grey level or bit. active units: latents whose encoded mean varies over images by more than 0.01."
+    "the grey level or bit. active units: latents whose encoded mean varies over images by more "
+    "than 0.01."
 )
 
 
