@@ -1,5 +1,6 @@
 """Probability and inference over NumPyro distributions: no networks, no files, no plots."""
 
+from bayes_jax import exact, mcmc
 from bayes_jax.annealing import annealed_draws, annealed_evidence
 from bayes_jax.diagnostics import diagnose
 from bayes_jax.errors import InputError
@@ -8,6 +9,7 @@ from bayes_jax.gaps import inference_gaps
 from bayes_jax.importance import elbo, importance_bound, importance_draws, pareto_k_hat
 from bayes_jax.mcmc import sample_batch, sample_posterior
 from bayes_jax.model import GenerativeModel, Guide, LatentModel, log_joint, simulate
+from bayes_jax.numpyro_models import constrain_latents, from_numpyro, to_numpyro
 from bayes_jax.variational import fit_posterior
 
 __all__ = [
@@ -22,15 +24,20 @@ __all__ = [
     "WeightedDraws",
     "annealed_draws",
     "annealed_evidence",
+    "constrain_latents",
     "diagnose",
     "elbo",
+    "exact",
     "fit_posterior",
+    "from_numpyro",
     "importance_bound",
     "importance_draws",
     "inference_gaps",
     "log_joint",
+    "mcmc",
     "pareto_k_hat",
     "sample_batch",
     "sample_posterior",
     "simulate",
+    "to_numpyro",
 ]
