@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from bayes_jax.model import GenerativeModel, Guide, LatentModel, compilable
 
@@ -60,7 +60,7 @@ def interpolate(
     return (1 - share) * start[:, None] + share * end[:, None]
 
 
-def to_images(x: Float[Array | np.ndarray, "image dim"], shape: tuple[int, ...]) -> np.ndarray:
+def to_images(x: Num[Array | np.ndarray, "image dim"], shape: tuple[int, ...]) -> np.ndarray:
     """Pixels clipped to [0, 1], `[image, height, width]`.
 
     Args:

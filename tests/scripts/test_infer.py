@@ -1,0 +1,153 @@
+"""infer.py: the rows of its report agree with each other, with closed forms and with the run."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from vae_jax import run_inference, systems, trained
+from vae_jax.configs import LinearVAEConfig, ObservationSpec, VAEConfig
+
+SMALL = ["--num-images", 8, "--num-posteriors", 3, "--num-temperatures", 20]
+SMALL += ["--num-chains", 4, "--num-draws", 300]
+
+
+def read(folder):
+    return json.loads((folder / "inference" / "results.json").read_text())
+
+
+def by_method(rows, table):
+    return {row["method"]: row for row in rows if row["table"] == table}
+
+
+@pytest.fixture(scope="module")
+def vae_results(run, vae_run):
+    done = run("infer", vae_run, *SMALL)
+    assert done.code == 0, done.err
+    assert all(title in done.out for title in ("Evidence", "Gaps", "Posterior draws"))
+    return read(vae_run)
+
+
+def test_help_is_quick(help_of):
+    assert "--sampler {hmc,nuts}" in help_of("infer")
+
+
+def test_a_vae_gets_every_bound_in_order(vae_results):
+    rows = by_method(vae_results["rows"], "evidence")
+    ladder = [
+        "amortized q (ELBO)",
+        "q* mean-field",
+        "importance bound, K = 5000",
+    ]
+    values = [rows[name]["log_prob"] for name in ladder]
+    assert values == sorted(values)
+    best, annealed = rows[ladder[-1]], rows["annealed from the guide"]
+    error = np.hypot(best["stderr"], annealed["stderr"])
+    assert abs(annealed["log_prob"] - best["log_prob"]) < 4 * error + 0.05
+    for row in rows.values():
+        assert (row["kind"], row["num_images"]) == ("lower", 8)
+        assert row["stderr_images"] > 0 < row["seconds"]
+
+
+def test_the_gaps_add_up(vae_results):
+    bounds = by_method(vae_results["rows"], "evidence")
+    gaps = by_method(vae_results["rows"], "gaps")
+    parts = [gaps[name]["gap"] for name in ("approximation gap", "amortization gap")]
+    total = gaps["log p(x) - ELBO"]
+    evidence, elbo = bounds["annealed from the guide"], bounds["amortized q (ELBO)"]
+    assert sum(parts) == pytest.approx(total["gap"], abs=1e-5)
+    assert total["gap"] == pytest.approx(evidence["log_prob"] - elbo["log_prob"], abs=1e-4)
+    assert parts[1] == pytest.approx(
+        bounds["q* mean-field"]["log_prob"] - elbo["log_prob"], abs=1e-4
+    )
+    assert total["largest"] >= total["gap"] > 0
+
+
+def test_posterior_draws_come_with_their_diagnosis(vae_results):
+    (row,) = (row for row in vae_results["rows"] if row["table"] == "posterior")
+    assert (row["method"], row["num_images"], row["log_prob"]) == ("HMC", 3, None)
+    assert 0 <= row["num_converged"] <= 3
+    assert 0.99 < row["rhat"] < 1.1
+    assert row["ess"] > 100
+    assert row["diverging"] == 0
+
+
+def test_the_report_is_one_page_with_its_figures(vae_run, vae_results):
+    folder = vae_run / "inference"
+    assert {path.name for path in (folder / "figures").iterdir()} == {"evidence.png", "gaps.png"}
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert vae_results["meta"]["config"]["num_images"] == 8
+
+
+def test_exact_evidence_is_the_multivariate_normal_and_draws_agree(run, ppca_run):
+    assert run("infer", ppca_run, *SMALL).code == 0
+    rows = read(ppca_run)["rows"]
+    model = trained.load(ppca_run)
+    loading, mean, variance = (np.asarray(leaf, float) for leaf in model.progress.best_state)
+    covariance = loading @ loading.T + np.diag(variance)
+    x = trained.load_data(model).test[:8]
+    log_prob = multivariate_normal(mean, covariance).logpdf(x)
+    (exact,) = by_method(rows, "evidence").values()
+    assert (exact["method"], exact["kind"]) == ("exact (closed form)", "exact")
+    assert exact["log_prob"] == pytest.approx(log_prob.mean(), rel=1e-4)
+    assert exact["stderr_images"] == pytest.approx(log_prob.std(ddof=1) / 8**0.5, rel=1e-3)
+    (draws,) = by_method(rows, "posterior").values()
+    # Means of independent draws would err by 1 / sqrt(ESS) standard deviations.
+    assert draws["mean_error"] < 4 / draws["ess"] ** 0.5
+    assert not by_method(rows, "gaps")
+
+
+def test_a_mixture_has_its_exact_evidence_only(run, mixture_run):
+    assert run("infer", mixture_run, *SMALL).code == 0
+    (row,) = read(mixture_run)["rows"]
+    assert (row["table"], row["kind"], row["num_images"]) == ("evidence", "exact", 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "first", "sampler", "last"),
+    [
+        ("vae", VAEConfig(2, (4,)), "exact (quadrature)", "nuts", "NUTS"),
+        ("vae", VAEConfig(3, (4,)), "amortized q (ELBO)", "hmc", "HMC"),
+        ("linear_vae", LinearVAEConfig(2), "exact (closed form)", "hmc", "HMC"),
+    ],
+)
+def test_a_model_gets_the_inferences_its_abilities_allow(name, config, first, sampler, last):
+    system = systems.build(name, config, ObservationSpec(6, "gaussian"))
+    x = np.random.default_rng(0).random((4, 6)).astype(np.float32)
+    state = system.init(jax.random.key(0), x)
+    names = [m.name for m in run_inference.methods(system.generative(state), sampler=sampler)]
+    assert (names[0], names[-1]) == (first, last)
+    assert sum(name.startswith("exact") for name in names) == first.startswith("exact")
+    assert "annealed from the guide" in names
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--num-images", 1], "num_images is 1: expected at least 2"),
+        (["--num-posteriors", 100], "num_posteriors is 100: expected at most num_images (64)"),
+        (["--num-temperatures", 0], "num_temperatures_guide is 0"),
+        (["--sampler", "gibbs"], "gibbs"),
+        (["--seed", -1], "seed is -1"),
+        (["--data", "nope"], "unknown data set 'nope'"),
+        (["--data", "wide.npy"], "are 3 x 5 pixels, those of the run"),
+        (["--data", "cut.npy"], "truncated"),
+    ],
+)
+def test_what_cannot_be_inferred_is_one_line(
+    refused, vae_run, tmp_path, monkeypatch, args, message
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("wide.npy", np.ones((20, 3, 5), bool))
+    np.save("cut.npy", np.ones((20, 8, 8), bool))
+    with open("cut.npy", "r+b") as file:
+        file.truncate(500)
+    assert message in refused("infer", vae_run, *args, "--out", "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_run_is_one_line(refused, tmp_path):
+    assert "is no run folder" in refused("infer", tmp_path)

@@ -1,0 +1,130 @@
+"""train.py: what it leaves in the run folder, and that it leaves nothing where it refuses."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from scipy.special import log_expit, logsumexp
+
+from vae_jax import runs, trained
+from vae_jax.training import evaluate
+
+from .conftest import SCRIPTS, TINY
+
+
+def rows_of(folder):
+    return json.loads((folder / "results.json").read_text())["rows"]
+
+
+def test_help_is_quick_and_names_every_system(help_of):
+    text = help_of("train")
+    assert "{vae,iwae,linear_vae,ppca,factor_analysis,mixture}" in text
+    assert "--train.num-epochs" in text
+
+
+def test_a_mistake_is_one_line_in_a_process_of_its_own(tmp_path):
+    command = [sys.executable, str(SCRIPTS / "train.py"), "wae", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Unrecognized options: wae; Available subcommands: vae,")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_run_folder_holds_everything(vae_run):
+    found = {path.name for path in vae_run.iterdir()}
+    assert found == {
+        "config.json",
+        "checkpoints",
+        "metrics.jsonl",
+        "figures",
+        "report.html",
+        "results.csv",
+        "results.json",
+    }
+    assert (vae_run / "figures" / "training.png").read_bytes().startswith(b"\x89PNG")
+    metrics = runs.read_metrics(vae_run)
+    assert [row["epoch"] for row in metrics] == [1, 2, 3]
+    assert metrics[-1]["train"]["objective"] > metrics[0]["train"]["objective"]
+
+
+def test_the_scores_of_a_vae_agree_with_the_loops(vae_run):
+    run = trained.load(vae_run)
+    dataset = trained.load_data(run)
+    for split, x in (("validation", dataset.validation), ("test", dataset.test)):
+        rows = {row["method"]: row for row in rows_of(vae_run) if row["split"] == split}
+        elbo, bound = rows["amortized q (ELBO)"], rows["importance bound, K = 50"]
+        looped = [
+            np.asarray(
+                evaluate(jax.random.key(seed), run.system, run.progress.best_state, x)["elbo"]
+            )
+            for seed in range(20)
+        ]
+        stderr = np.sqrt(np.var(looped, axis=0, ddof=1).sum() * (1 / 20 + 1 / 50)) / len(x)
+        assert abs(elbo["log_prob"] - np.mean(looped)) < 4 * stderr
+        over_images = np.std(np.mean(looped, axis=0), ddof=1) / np.sqrt(len(x))
+        assert elbo["stderr"] == pytest.approx(over_images, rel=0.1)
+        assert elbo["log_prob"] < bound["log_prob"] < 0
+        assert (elbo["kind"], elbo["num_images"]) == ("lower", len(x))
+
+
+def test_the_score_of_a_mixture_is_its_evidence(mixture_run):
+    run = trained.load(mixture_run)
+    x = trained.load_data(run).test.astype(float)
+    weights, logits = (np.asarray(leaf, float) for leaf in run.progress.best_state)
+    pixels = x @ log_expit(logits).T + (1 - x) @ log_expit(-logits).T
+    log_prob = logsumexp(weights + pixels, axis=1)
+    (row,) = (row for row in rows_of(mixture_run) if row["split"] == "test")
+    assert row["log_prob"] == pytest.approx(log_prob.mean(), abs=1e-3)
+    assert row["stderr"] == pytest.approx(log_prob.std(ddof=1) / len(x) ** 0.5, rel=1e-3)
+    assert row["kind"] == "exact"
+
+
+def test_the_same_command_again_shows_the_finished_run(run, vae_run):
+    before = (vae_run / "metrics.jsonl").read_bytes(), rows_of(vae_run)
+    done = run("train", "vae", *TINY, "--out", vae_run)
+    assert done.code == 0
+    assert "is finished" in done.err
+    assert f"next: python scripts/sample.py {vae_run}" in done.out
+    assert (vae_run / "metrics.jsonl").read_bytes() == before[0]
+    assert [row["log_prob"] for row in rows_of(vae_run)] == [row["log_prob"] for row in before[1]]
+
+
+GREY = "grey.npy"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["vae", "--data.name", "nope"], "unknown data set 'nope'"),
+        (["vae", "--data.name", "missing.npz"], "missing.npz: no such file"),
+        (["vae", "--data.name", GREY], "pixels from 255 to 255, expected floats in [0, 1]"),
+        (["ppca"], "ppca on a bernoulli head: expected observation gaussian"),
+        (["vae", "--train.batch-size", "2000"], "batch_size is 2000"),
+        (["vae", "--train.num-epochs", "0"], "num_epochs is 0: expected at least 1"),
+        (["vae", *TINY, "--train.learning-rate", "1e38"], "is not finite"),
+        (["mixture", "--num-components", "5000"], "num_components is 5000"),
+        (["ppca", "--latent-dim", "64", "--data.observation", "gaussian"], "latent_dim is 64"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_and_no_folder(
+    refused, tmp_path, monkeypatch, args, message
+):
+    monkeypatch.chdir(tmp_path)
+    np.save(GREY, np.full((20, 4, 4), 255.0))
+    assert message in refused("train", *args, "--out", "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_another_run_is_left_alone(refused, vae_run):
+    assert "belongs to another run" in refused("train", "iwae", "--out", vae_run)
+    assert runs.read_run(vae_run).system == "vae"
+
+
+def test_an_overwrite_that_fails_leaves_the_old_run(refused, vae_run):
+    args = ["vae", "--train.batch-size", "2000", "--overwrite", "--out", vae_run]
+    assert "batch_size is 2000" in refused("train", *args)
+    assert trained.load(vae_run).is_finished

@@ -1,0 +1,258 @@
+"""Runs on the disk: stopped and continued they are the unbroken run, and they trust no file."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bayes_jax.errors import InputError
+from vae_jax import runs, systems, trained, training
+from vae_jax.configs import (
+    DataConfig,
+    FactorAnalysisConfig,
+    MixtureConfig,
+    ObservationSpec,
+    PPCAConfig,
+    TrainConfig,
+    VAEConfig,
+)
+from vae_jax.data import arrays
+from vae_jax.runs import CHECKPOINTS, RunConfig
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a run."""
+
+
+@pytest.fixture(scope="module")
+def images_file(tmp_path_factory):
+    """60 binary images of 4 x 5 pixels."""
+    path = tmp_path_factory.mktemp("data") / "images.npy"
+    np.save(path, np.random.default_rng(0).random((60, 4, 5)) < 0.3)
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(images_file):
+    train = TrainConfig(num_epochs=5, batch_size=10, learning_rate=1e-2)
+    return RunConfig("vae", VAEConfig(2, (8,)), train, DataConfig(str(images_file)))
+
+
+@pytest.fixture(scope="module")
+def dataset(config):
+    return arrays.load(config.data)
+
+
+@pytest.fixture(scope="module")
+def unbroken(config, dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    return trained.train(trained.prepare(folder, config, dataset))
+
+
+def assert_same_run(run, unbroken):
+    jax.tree.map(np.testing.assert_array_equal, run.progress, unbroken.progress)
+
+    def metrics(run):
+        return [{**row, "seconds": None} for row in runs.read_metrics(run.folder)]
+
+    assert metrics(run) == metrics(unbroken)
+    assert [row["epoch"] for row in metrics(run)] == [1, 2, 3, 4, 5]
+
+
+def killed_at(epoch):
+    def on_epoch(report):
+        if report.epoch == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(config, dataset, unbroken, tmp_path):
+    job = trained.prepare(tmp_path, config, dataset)
+    with pytest.raises(Killed):
+        trained.train(job, on_epoch=killed_at(4), seconds_between_checkpoints=0.0)
+    # Killed after the metrics of epoch 4 and in the middle of its checkpoint.
+    (tmp_path / CHECKPOINTS / "4").rename(tmp_path / CHECKPOINTS / ".writing-4")
+    stopped = trained.load(tmp_path)
+    assert int(stopped.progress.epoch) == 3
+    assert not stopped.is_finished
+    job = trained.prepare(tmp_path, config, dataset)
+    assert job.num_epochs_done == 3
+    epochs = []
+    run = trained.train(job, on_epoch=lambda report: epochs.append(report.epoch))
+    assert epochs == [4, 5]
+    assert_same_run(run, unbroken)
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(config, dataset, unbroken, tmp_path):
+    with pytest.raises(Killed):
+        trained.train(trained.prepare(tmp_path, config, dataset), on_epoch=killed_at(2))
+    with pytest.raises(
+        InputError, match=r"holds no checkpoint yet: run its train\.py command again"
+    ):
+        trained.load(tmp_path)
+    job = trained.prepare(tmp_path, config, dataset)
+    assert job.num_epochs_done == 0
+    assert_same_run(trained.train(job), unbroken)
+
+
+def test_a_finished_run_is_left_as_it_is(config, dataset, unbroken):
+    files = {path: path.stat().st_mtime_ns for path in unbroken.folder.rglob("*")}
+    job = trained.prepare(unbroken.folder, config, dataset)
+    assert job.is_finished
+    assert_same_run(trained.train(job, on_epoch=killed_at(1)), unbroken)
+    assert files == {path: path.stat().st_mtime_ns for path in unbroken.folder.rglob("*")}
+
+
+def test_overwrite_begins_anew(config, dataset, unbroken, tmp_path):
+    trained.train(trained.prepare(tmp_path, config, dataset))
+    other = config._replace(train=dataclasses.replace(config.train, seed=1))
+    with pytest.raises(InputError, match="belongs to another run"):
+        trained.prepare(tmp_path, other, dataset)
+    job = trained.prepare(tmp_path, other, dataset, overwrite=True)
+    assert job.progress is None
+    run = trained.train(job)
+    assert run.config == other
+    assert len(runs.read_metrics(tmp_path)) == 5
+    kernels = (jax.tree.leaves(run.progress.best_state.params)[1] for run in (run, unbroken))
+    assert not np.array_equal(*kernels)
+
+
+def test_a_run_that_met_nan_keeps_its_best_and_can_go_on(
+    config, dataset, unbroken, tmp_path, monkeypatch
+):
+    def check(epoch, *args):
+        if epoch == 4:
+            raise training.NonFiniteError("epoch 4: not finite", args[-1]())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_check_finite", check)
+        with pytest.raises(training.NonFiniteError):
+            trained.train(trained.prepare(tmp_path, config, dataset))
+    kept = trained.load(tmp_path)
+    best = [row["epoch"] for row in runs.read_metrics(tmp_path) if row["is_best"]][-1]
+    assert int(kept.progress.epoch) == int(kept.progress.best_epoch) == best
+    assert_same_run(trained.train(trained.prepare(tmp_path, config, dataset)), unbroken)
+
+
+def test_checkpoints_are_kept_two_at_a_time(config, dataset, tmp_path):
+    trained.train(trained.prepare(tmp_path, config, dataset), seconds_between_checkpoints=0.0)
+    assert sorted(path.name for path in (tmp_path / CHECKPOINTS).iterdir()) == ["4", "5"]
+
+
+def test_other_versions_are_told(unbroken, monkeypatch):
+    assert trained.changed_versions(unbroken.folder) == {}
+    now = {**runs.versions(), "jax": "0.0", "git": "other"}
+    monkeypatch.setattr(runs, "versions", lambda: now)
+    assert trained.changed_versions(unbroken.folder) == {"jax": (jax.__version__, "0.0")}
+
+
+# --- what is restored ----------------------------------------------------------------------------
+
+
+def test_the_loaded_model_is_the_best_one_of_the_loop(config, dataset, unbroken):
+    key = jax.random.key(config.train.seed)
+    result = training.fit(key, unbroken.system, dataset.train, dataset.validation, config.train)
+    jax.tree.map(np.testing.assert_array_equal, unbroken.progress.best_state, result.state)
+    x = jnp.asarray(dataset.test[0], jnp.float32)
+    fresh = unbroken.system.generative(result.state).guide(x).mean
+    np.testing.assert_array_equal(unbroken.generative.guide(x).mean, fresh)
+    assert unbroken.images.shape == (4, 5)
+
+
+EXACT = [
+    ("mixture", MixtureConfig(2), "bernoulli"),
+    ("mixture", MixtureConfig(2), "gaussian"),
+    ("ppca", PPCAConfig(2), "gaussian"),
+    ("factor_analysis", FactorAnalysisConfig(2), "gaussian"),
+]
+
+
+@pytest.mark.parametrize(("name", "system_config", "head"), EXACT)
+def test_exact_systems_begin_with_the_shapes_they_end_with(name, system_config, head):
+    x = np.random.default_rng(1).random((30, 6)).astype(np.float32)
+    x = x if head == "gaussian" else (x < 0.5).astype(np.float32)
+    system = systems.build(name, system_config, ObservationSpec(6, head))
+    fitted = system.fit(jax.random.key(0), x)
+    start = jax.eval_shape(system.init, jax.random.key(0), x)
+
+    def described(tree):
+        return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+
+    assert described(start) == described(fitted)
+
+
+def test_an_exact_run_comes_back_as_it_was_fitted(config, dataset, tmp_path):
+    exact = config._replace(system="mixture", config=MixtureConfig(2))
+    run = trained.train(trained.prepare(tmp_path, exact, dataset))
+    key = jax.random.split(jax.random.key(0), 3)[0]
+    fitted = run.system.fit(key, dataset.train.astype(np.float32))
+    jax.tree.map(np.testing.assert_array_equal, run.progress.best_state, fitted)
+    assert run.is_finished
+    assert trained.prepare(tmp_path, exact, dataset).is_finished
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        trained.load(tmp_path / "none")
+    with pytest.raises(InputError, match=r"has no config\.json"):
+        trained.load(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(config, dataset, tmp_path):
+    trained.train(trained.prepare(tmp_path, config, dataset))
+    files = [path for path in (tmp_path / CHECKPOINTS / "5" / "state").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    for use in (trained.load, lambda folder: trained.prepare(folder, config, dataset)):
+        with pytest.raises(InputError, match="is damaged"):
+            use(tmp_path)
+
+
+def test_a_run_made_by_something_else_has_no_images(unbroken, tmp_path):
+    content = runs.read_config(unbroken.folder)
+    del content["images"]
+    runs.write_json(tmp_path / "config.json", content)
+    with pytest.raises(InputError, match="images is None"):
+        trained.load(tmp_path)
+
+
+def test_images_that_changed_since_are_refused(config, dataset, unbroken, images_file, tmp_path):
+    original = images_file.read_bytes()
+    assert trained.describe(trained.load_data(unbroken)) == unbroken.images
+    try:
+        np.save(images_file, np.random.default_rng(1).random((60, 4, 5)) < 0.3)
+        with pytest.raises(InputError, match="holds other images now"):
+            trained.load_data(unbroken)
+        with pytest.raises(InputError, match=r"belongs to another run \(images.sha256"):
+            trained.prepare(unbroken.folder, config, arrays.load(config.data))
+        np.save(images_file, np.zeros((60, 5, 4), bool))
+        with pytest.raises(InputError, match=r"are 5 x 4 pixels, those of the run .* 4 x 5"):
+            trained.load_data(unbroken)
+    finally:
+        images_file.write_bytes(original)
+
+
+def test_other_images_of_the_same_size_are_welcome(unbroken, tmp_path):
+    np.save(tmp_path / "others.npy", np.ones((20, 4, 5), bool))
+    found = trained.load_data(unbroken, name=str(tmp_path / "others.npy"))
+    assert found.test.shape == (4, 20)
+    with pytest.raises(InputError, match="images of digits are 8 x 8 pixels"):
+        trained.load_data(unbroken, name="digits")
+
+
+def test_nothing_is_written_before_the_first_epoch_is_done(config, dataset, tmp_path):
+    greedy = config._replace(train=dataclasses.replace(config.train, batch_size=100))
+    with pytest.raises(InputError, match="batch_size is 100"):
+        trained.train(trained.prepare(tmp_path / "new", greedy, dataset))
+    assert not (tmp_path / "new").exists()
