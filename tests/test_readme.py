@@ -1,0 +1,207 @@
+"""The README: its examples run as they stand there and give known answers; its commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jax.scipy.special import betaln
+from scipy.stats import multivariate_normal
+
+import bayes_jax
+from bayes_jax.estimates import EvidenceKind
+from vae_jax.arguments import parse_train
+from vae_jax.systems import SYSTEMS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def section(title: str) -> str:
+    """The text under a heading, up to the next heading."""
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", _without_comments(), re.M | re.S)
+    assert found, f"the README has no section {title!r}"
+    return found[1].replace("\0", "#")
+
+
+def _without_comments() -> str:
+    """The README with the # of code hidden, which would look like headings."""
+    return re.sub(
+        r"^```.*?^```$", lambda code: code[0].replace("#", "\0"), README, flags=re.M | re.S
+    )
+
+
+def code(title: str, language: str = "") -> str:
+    """The one code block of a section."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", section(title), re.M | re.S)
+    return block
+
+
+def run(title: str, extra: str = "") -> dict:
+    """Execute the Python of a section in a module of its own."""
+    names = {"__name__": "readme"}
+    exec(compile(code(title, "python") + extra, f"README.md, {title}", "exec"), names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def own_decoder() -> list[dict]:
+    """The names of the third example after each turn of its loop."""
+    turns = []
+    lines = code("3. Bring your own decoder", "python")
+    names = {"__name__": "readme", "keep": lambda values: turns.append(dict(values))}
+    exec(compile(f"{lines}    keep(globals())\n", "README.md", "exec"), names)
+    return turns
+
+
+def check_evidence(names: dict, log_evidence) -> None:
+    """A lower bound that is tight: within 4 standard errors on average, nats per observation."""
+    evidence = names["evidence"]
+    assert evidence.kind == EvidenceKind.LOWER
+    error = np.asarray(evidence.lower) - log_evidence
+    stderr = np.sqrt(np.mean(np.asarray(evidence.stderr_lower) ** 2) / len(error))
+    assert abs(error.mean()) < 4 * stderr
+    assert stderr < 0.05
+
+
+def check_means(names: dict, mean, scale) -> None:
+    """Posterior means over 16 chains within 5 standard errors of chain means."""
+    z = np.asarray(names["draws"].z, np.float64)[..., 0]
+    assert z.shape == (8, 16, 200)
+    chain_means = z.mean(axis=2)
+    stderr = chain_means.std(axis=1, ddof=1) / 4
+    np.testing.assert_array_less(np.abs(chain_means.mean(axis=1) - mean), 5 * stderr)
+    assert stderr.max() < 0.1 * scale
+
+
+def check_gaps_add_up(names: dict, log_evidence, elbo) -> None:
+    """Approximation + amortization = log p(x) - ELBO, in expectation; q* is no worse than q."""
+    gaps = names["gaps"]
+    total = np.asarray(gaps.approximation + gaps.amortization, np.float64)
+    stderr = np.hypot(gaps.stderr_approximation, gaps.stderr_amortization)
+    np.testing.assert_array_less(np.abs(total - (log_evidence - elbo)), 5 * stderr)
+    assert np.all(gaps.amortization > -3 * gaps.stderr_amortization)
+
+
+def test_a_decoder_of_ones_own_has_its_closed_form_evidence_posterior_and_gaps(own_decoder):
+    names = own_decoder[0]
+    x = np.asarray(names["x"], np.float64)
+    loading, variance = np.array([1.0, 0.5, -0.3]), 0.25
+    covariance = np.outer(loading, loading) + variance * np.eye(3)
+    log_evidence = multivariate_normal(np.zeros(3), covariance).logpdf(x)
+    posterior_variance = 1 / (1 + loading @ loading / variance)
+    posterior_mean = posterior_variance * x @ loading / variance
+    check_evidence(names, log_evidence)
+    check_means(names, posterior_mean, posterior_variance**0.5)
+    # KL(N(0, 1) || p(z | x)): the guide is the prior.
+    ratio = 1 / posterior_variance
+    gap = 0.5 * (ratio - 1 - np.log(ratio) + posterior_mean**2 / posterior_variance)
+    check_gaps_add_up(names, log_evidence, log_evidence - gap)
+    # q* can be exact here, so the approximation gap is none.
+    gaps = names["gaps"]
+    np.testing.assert_array_less(np.abs(gaps.approximation), 5 * gaps.stderr_approximation + 0.02)
+
+
+def test_a_numpyro_program_has_its_closed_form_evidence_and_posterior(own_decoder):
+    names = own_decoder[1]
+    heads = np.asarray(names["x"], np.float64).sum(axis=1)
+    tails = 10 - heads
+    log_evidence = np.asarray(betaln(2 + heads, 3 + tails) - betaln(2.0, 3.0))
+    check_evidence(names, log_evidence)
+    # z is the logit of the bias; its posterior by a sum over a fine grid.
+    z = np.linspace(-12, 12, 20_001)
+    log_density = np.outer(2 + heads, -np.log1p(np.exp(-z))) - np.outer(
+        3 + tails, np.log1p(np.exp(z))
+    )
+    weights = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    mean = weights @ z
+    check_means(names, mean, np.sqrt(weights @ z**2 - mean**2).min())
+    # The guide is N(0, 1): E_q[log p(x, z) - log q(z)] on the same grid.
+    guide = np.exp(-0.5 * z**2)
+    guide /= guide.sum()
+    log_joint = log_density - betaln(2.0, 3.0)
+    entropy = 0.5 * np.log(2 * np.pi * np.e)
+    check_gaps_add_up(names, log_evidence, log_joint @ guide + entropy)
+
+
+def test_the_third_example_is_short():
+    assert len(code("3. Bring your own decoder", "python").strip().splitlines()) <= 20
+
+
+def test_pure_functions_give_exact_and_bounded_evidence_in_the_same_nats():
+    names = run(
+        "2. As pure functions",
+        "values = {k: m.log_evidence(key_evidence, digits.test[:32])"
+        " for k, m in {'ppca': ppca, 'vae': vae}.items()}",
+    )
+    digits, values = names["digits"], names["values"]
+    assert values["ppca"].kind == EvidenceKind.EXACT
+    assert values["vae"].kind == EvidenceKind.LOWER
+    # The maximum likelihood PPCA by NumPy, in float64, as one multivariate normal.
+    train = digits.train.astype(np.float64)
+    eigenvalues, directions = np.linalg.eigh(np.cov(train.T, bias=True))
+    eigenvalues[:-16] = eigenvalues[:-16].mean()
+    covariance = directions @ np.diag(eigenvalues) @ directions.T
+    oracle = multivariate_normal(train.mean(axis=0), covariance).logpdf(digits.test[:32])
+    np.testing.assert_allclose(values["ppca"].lower, oracle, atol=0.01)
+    # Annealing starts at the guide and bounds more tightly than it, image by image.
+    vae, key = names["vae"], names["key_evidence"]
+    elbo = bayes_jax.elbo(key, vae.latent, digits.test[:32], guide=vae.guide)
+    error = 4 * np.hypot(values["vae"].stderr_lower, elbo.stderr_lower)
+    np.testing.assert_array_less(elbo.lower, values["vae"].lower + error)
+    history = [report.validation["objective"] for report in names["fitted"].history]
+    assert len(history) == 5
+    assert history[-1] > history[0]
+
+
+def commands(title: str) -> list[list[str]]:
+    lines = [line.split("#")[0] for line in code(title).splitlines()]
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+def test_the_quick_start_is_three_lines_that_exist():
+    install, test, accelerator = commands("Quick start")
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert install == ["make", "compare"]
+    assert test == ["make", "test"]
+    assert {"compare", "test"} <= {*targets}
+    assert accelerator[-1] == ".[cuda13]"
+
+
+def test_every_make_target_it_names_exists():
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+    named = {*re.findall(r"`make ([a-z-]+)`", README)}
+    assert {"compare", "test-stacks"} <= named <= {*targets}
+
+
+def test_its_commands_are_understood():
+    for python, script, *arguments in commands("1. From the command line"):
+        assert python == ".venv/bin/python"
+        assert (ROOT / script).is_file()
+        if script == "scripts/train.py":
+            assert parse_train(arguments).name in SYSTEMS
+    assert {*re.findall(r"`scripts/\w+\.py`", README)} <= {
+        f"`scripts/{path.name}`" for path in (ROOT / "scripts").glob("*.py")
+    }
+
+
+def test_it_names_every_system():
+    assert all(name in section("1. From the command line") for name in SYSTEMS)
+
+
+def test_it_explains_every_kind_of_evidence():
+    kinds = re.findall(r"^\| `(\w+)` \|", section("What a number claims"), re.M)
+    assert kinds == [kind.name.lower() for kind in EvidenceKind]
+
+
+def test_the_files_it_names_exist():
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+    for name in re.findall(r"(?<![\w./])([\w]+\.py)\b", section("The house")):
+        assert list(ROOT.glob(f"*/{name}")), name
+    for name in re.findall(r"^ *(\w+/)", section("The house"), re.M):
+        assert [path for path in (ROOT / name, *ROOT.glob(f"*/{name}")) if path.is_dir()], name
