@@ -261,6 +261,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess:
 def test_make_install_is_done_when_it_is_done(tmp_path):
     planned = make("-n", "install", f"VENV={tmp_path}")
     assert "-m pip install" in planned.stdout
+    assert f"\ntouch {tmp_path}/.installed\n" in planned.stdout
     (tmp_path / ".installed").touch()
     done = make("install", f"VENV={tmp_path}", "PYTHON=no-such-python")
     assert done.returncode == 0
@@ -297,10 +298,8 @@ def test_a_missing_python_is_one_line(arguments, words, tmp_path):
 def test_a_python_that_is_too_old_or_too_new_is_one_line(version, tmp_path):
     """A stand-in that claims another version and runs the check of the Makefile."""
     python = tmp_path / "python"
-    python.write_text(
-        "#!/bin/sh\n"
-        f'exec {sys.executable} -c "import sys; sys.version_info = {version}; exec(sys.argv[1])" "$2"\n'
-    )
+    claim = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{claim}" "$2"\n')
     python.chmod(0o755)
     failed = make("install", f"PYTHON={python}", f"VENV={tmp_path / 'none'}")
     assert failed.returncode != 0
