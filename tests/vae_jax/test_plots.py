@@ -178,3 +178,14 @@ def test_drawing_leaves_no_style_behind():
         figure = plots.gap_bars(["a"], np.ones(1), np.ones(1))
         assert matplotlib.rcParams["axes.spines.top"]
     assert not figure.axes[0].spines["top"].get_visible()
+
+
+def test_gap_profile_stacks_the_gaps_from_the_smallest_to_the_largest():
+    approximation, amortization = np.array([0.5, 0.2, 0.4]), np.array([1.0, 0.1, 0.2])
+    figure = plots.gap_profile(np.zeros((3, 4, 4)), approximation, amortization)
+    bars, strip = figure.axes
+    lower, upper = bars.containers
+    np.testing.assert_allclose([bar.get_height() for bar in lower], [0.2, 0.4, 0.5])
+    np.testing.assert_allclose([bar.get_y() for bar in upper], [0.2, 0.4, 0.5])
+    np.testing.assert_allclose([bar.get_height() for bar in upper], [0.1, 0.2, 1.0])
+    assert len(strip.images) == 3
