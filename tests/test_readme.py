@@ -133,7 +133,7 @@ def test_the_third_example_is_short():
 def test_pure_functions_give_exact_and_bounded_evidence_in_the_same_nats():
     names = run(
         "2. As pure functions",
-        "values = {k: m.log_evidence(key_evidence, digits.test[:32])"
+        "values = {k: m.log_evidence(key_evidence, digits.test[:16])"
         " for k, m in {'ppca': ppca, 'vae': vae}.items()}",
     )
     digits, values = names["digits"], names["values"]
@@ -144,11 +144,11 @@ def test_pure_functions_give_exact_and_bounded_evidence_in_the_same_nats():
     eigenvalues, directions = np.linalg.eigh(np.cov(train.T, bias=True))
     eigenvalues[:-16] = eigenvalues[:-16].mean()
     covariance = directions @ np.diag(eigenvalues) @ directions.T
-    oracle = multivariate_normal(train.mean(axis=0), covariance).logpdf(digits.test[:32])
+    oracle = multivariate_normal(train.mean(axis=0), covariance).logpdf(digits.test[:16])
     np.testing.assert_allclose(values["ppca"].lower, oracle, atol=0.01)
     # Annealing starts at the guide and bounds more tightly than it, image by image.
     vae, key = names["vae"], names["key_evidence"]
-    elbo = bayes_jax.elbo(key, vae.latent, digits.test[:32], guide=vae.guide)
+    elbo = bayes_jax.elbo(key, vae.latent, digits.test[:16], guide=vae.guide)
     error = 4 * np.hypot(values["vae"].stderr_lower, elbo.stderr_lower)
     np.testing.assert_array_less(elbo.lower, values["vae"].lower + error)
     history = [report.validation["objective"] for report in names["fitted"].history]
