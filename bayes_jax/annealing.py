@@ -33,7 +33,9 @@ from bayes_jax.model import Guide, LatentModel, check_observations, compilable, 
 from bayes_jax.noise import independent_draws, standard_normals
 from bayes_jax.transports import affine_from_draws
 
-NUM_LEAPFROGS = 5
+# At equal cost many short moves beat few long ones: on a trained 16-d decoder two leapfrogs at 250
+# temperatures left half the standard error of five at 100.
+NUM_LEAPFROGS = 2
 # A start wider than the posterior: weights of a narrow start have heavy tails.
 GUIDE_WIDENING = 1.2
 NUM_START_DRAWS = 1000

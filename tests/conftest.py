@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# Tests compile far more than they compute: LLVM's optimisations are three quarters of the suite's
+# time. XLA reads this when the backend starts, so it is set before anything computes.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

@@ -68,3 +68,14 @@ def linear_case() -> Case:
 @pytest.fixture
 def nonlinear_case() -> Case:
     return case_of("nonlinear_bernoulli")
+
+
+@pytest.fixture
+def poisson_case() -> Case:
+    return case_of("poisson")
+
+
+@pytest.fixture
+def cases():
+    """name -> Case, for tests that choose."""
+    return case_of
