@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from bayes_jax import Evidence, GenerativeModel
 from bayes_jax.errors import InputError
@@ -72,7 +74,7 @@ class Scored(NamedTuple):
     active_units: int | None
 
 
-def test_images(dataset: Dataset, budget: InferenceBudget) -> np.ndarray:
+def test_images(dataset: Dataset, budget: InferenceBudget) -> Float[Array, "image dim"]:
     """The test images that every row sees: the first of the held-out split, as float32.
 
     Raises:
@@ -83,7 +85,7 @@ def test_images(dataset: Dataset, budget: InferenceBudget) -> np.ndarray:
             f"budget.num_images is {budget.num_images}, the test split of {dataset.name} holds "
             f"{len(dataset.test)}: expected at most that many"
         )
-    return dataset.test[: budget.num_images].astype(np.float32)
+    return jnp.asarray(dataset.test[: budget.num_images], jnp.float32)
 
 
 def track(head: Head, names: tuple[str, ...] = ("all",)) -> tuple[str, ...]:

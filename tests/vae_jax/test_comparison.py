@@ -1,0 +1,142 @@
+"""The comparison's rows: the numbers are the engines', the order of models is the known one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from numpyro import distributions as dist
+
+from bayes_jax import InputError, LatentModel, simulate
+from bayes_jax.exact import linear_gaussian
+from vae_jax.comparison import exhibit, inferences, models
+from vae_jax.configs import DataConfig, InferenceBudget, TrainConfig
+from vae_jax.data.arrays import load
+
+BUDGET = InferenceBudget(
+    num_images=12,
+    num_posteriors=6,
+    num_temperatures_prior=100,
+    num_temperatures_guide=30,
+    num_elbo_samples=400,
+    num_reference_draws=100,
+)
+
+
+def shifted_guide(params, x):
+    """The exact posterior's moments without its correlations, shifted by a third of a scale."""
+    exact = linear_gaussian.posterior(params, x)
+    scale = jnp.sqrt(jnp.diagonal(exact.covariance_matrix))
+    return dist.Normal(exact.mean + scale / 3, scale).to_event(1)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A linear decoder of a 2-d latent, whose every number has a closed form."""
+    params = linear_gaussian.LinearGaussian(
+        jax.random.normal(jax.random.key(0), (6, 2)), jnp.zeros(6), jnp.full(6, 0.5)
+    )
+    model: LatentModel = linear_gaussian.latent_model(params)
+    _, x = simulate(jax.random.key(1), model, BUDGET.num_images)
+    setting = inferences.Setting(model, Partial(shifted_guide, params), BUDGET)
+    finished = list(inferences.run_methods(jax.random.key(2), setting, x))
+    exact = jax.vmap(lambda x: linear_gaussian.log_evidence(params, x))(x)
+    return finished, {row["method"]: row for row in inferences.rows("linear", finished)}, exact
+
+
+def test_every_method_has_a_row_and_its_claim(linear):
+    finished, rows, exact = linear
+    assert list(rows) == [method.name for method in inferences.methods(2)]
+    truth = float(jnp.mean(exact))
+    assert rows[inferences.EXACT]["kind"] == "exact"
+    np.testing.assert_allclose(rows[inferences.EXACT]["log_prob"], truth, atol=2e-3)
+    for name, row in rows.items():
+        if row["kind"] == "lower" and row["stderr"] is not None:
+            assert row["log_prob"] < truth + 4 * row["stderr"] + 2e-3, name
+            np.testing.assert_allclose(row["gap"], truth - row["log_prob"], atol=4e-3)
+    assert len(finished) == len(rows)
+
+
+def test_bounds_are_ordered_as_their_cost(linear):
+    _, rows, _ = linear
+    ladder = [inferences.AMORTIZED, inferences.MEAN_FIELD, inferences.FULL_RANK]
+    values = [rows[name]["log_prob"] for name in ladder]
+    assert values[0] < values[1] < values[2]
+    # A Gaussian posterior is full-rank's family: nothing is left.
+    assert abs(rows[inferences.FULL_RANK]["gap"]) < 5e-3
+    assert abs(rows[inferences.ANNEALED_GUIDE]["gap"]) < 0.1
+
+
+def test_amortized_gap_is_the_divergence(linear):
+    """The guide's shift alone costs shift^2 / 2 in units of the conditional scale, at least."""
+    _, rows, _ = linear
+    assert rows[inferences.AMORTIZED]["gap"] > 2 * 0.5 * (1 / 3) ** 2
+    np.testing.assert_allclose(rows[inferences.AMORTIZED]["mean_error"], 1 / 3, atol=0.04)
+    assert rows[inferences.HMC]["mean_error"] < 0.12
+
+
+def test_model_rows_pair_images_and_pool_seeds():
+    """Hand-made evidences: differences, errors and spread by arithmetic."""
+    dataset = load(DataConfig())
+    config = models.config_for("mixture", 16)
+
+    def scored(values, seed):
+        evidence = models.Evidence(
+            *(np.asarray(values, np.float32) * scale for scale in (1, 1, 0, 0)),
+            inferences.EvidenceKind.EXACT,
+        )
+        trained = models.Trained("mixture", config, seed, None, (), 1.0)
+        return models.Scored(trained, evidence, 0.1, 0.2, None)
+
+    first = [scored([-10.0, -12.0, -14.0], 0), scored([-12.0, -14.0, -16.0], 1)]
+    second = [scored([-10.0, -11.0, -15.0], 0)]
+    rows = models.rows([first, second], dataset)
+    assert rows[0]["log_prob"] == -13
+    assert rows[0]["num_seeds"] == 2
+    np.testing.assert_allclose(rows[0]["spread"], np.sqrt(2))
+    np.testing.assert_allclose(rows[0]["difference"], -1)
+    np.testing.assert_allclose(rows[0]["difference_stderr"], np.std([1, 2, 0], ddof=1) / 3**0.5)
+    assert rows[1]["difference"] == 0
+    np.testing.assert_allclose(rows[1]["bits_per_dim"], 12 / (64 * np.log(2)))
+
+
+def test_seed_vae_beats_a_mixture_of_ten_on_binary_digits():
+    """Must hold: 16-d latent, trained until validation stops improving, evidence by annealing."""
+    dataset = load(DataConfig())
+    x = models.test_images(dataset, InferenceBudget())
+    scored = [
+        [
+            models.score(
+                jax.random.key(3),
+                models.train(name, dataset, TrainConfig(), config=models.config_for(name, 16)),
+                x,
+            )
+        ]
+        for name in ("vae", "mixture")
+    ]
+    vae, mixture = models.rows(scored, dataset)
+    assert mixture["difference"] < -4 * mixture["difference_stderr"]
+    assert vae["active_units"] > 5
+    assert -18.5 < vae["log_prob"] < -15
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: models.track("bernoulli", ("ppca",)), "'ppca' is no bernoulli model"),
+        (lambda: models.track("gaussian", ("vaee",)), "'vaee' is no gaussian model"),
+        (
+            lambda: models.test_images(load(DataConfig()), InferenceBudget(num_images=400)),
+            "holds 359",
+        ),
+    ],
+)
+def test_wrong_requests_are_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_tables_explain_every_column():
+    explained = exhibit.INFERENCE_NOTE
+    for header in ("log p(x)", "kind", "below best", "mean error", "90% coverage", "k-hat"):
+        assert header in explained
