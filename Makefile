@@ -1,4 +1,5 @@
 # make compare      the comparison on scikit-learn's digits; the report goes to runs/compare
+#                   (grey levels instead of bits: make compare OBSERVATION=gaussian OUT=runs/grey)
 # make test         the quick test suite
 # make install      what both need: .venv with the project and its development tools
 # make test-long    the tests that take minutes
@@ -14,6 +15,7 @@ PYTHON    ?= python3
 PYTHON311 ?= python3.11
 PYTHON312 ?= python3.12
 VENV      ?= .venv
+OBSERVATION ?= bernoulli
 OUT       ?= runs/compare
 WORKERS   ?= 2
 STAMP     := $(VENV)/.installed
@@ -36,8 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 compare: $(STAMP)
 	@echo "Comparing VAEs with exact and MCMC inference on digits; the report goes to $(OUT)"
-	@$(RUN) scripts/compare.py --data digits --observation bernoulli --out $(OUT)/bernoulli --overwrite
-	@$(RUN) scripts/compare.py --data digits --observation gaussian --out $(OUT)/gaussian --overwrite
+	@$(RUN) scripts/compare.py --data digits --observation $(OBSERVATION) --out $(OUT) --overwrite
 
 test: $(STAMP)
 	@echo "Running the quick tests on $(WORKERS) workers (the long ones: make test-long)"
