@@ -28,7 +28,7 @@ from bayes_jax.errors import InputError
 from bayes_jax.estimates import Evidence, WeightedDraws
 from bayes_jax.hamiltonian import Point, hmc_move, num_noise
 from bayes_jax.mcmc import hmc
-from bayes_jax.mcmc.adaptation import TARGET_ACCEPT, initial_step_size
+from bayes_jax.mcmc.adaptation import initial_step_size
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.noise import independent_draws, standard_normals
 from bayes_jax.transports import affine_from_draws
@@ -45,7 +45,8 @@ NUM_COVARIANCE_MOVES = 60
 NUM_STEP_KNOTS = 16
 NUM_STEP_MOVES = 4
 NUM_STEP_CHAINS = 4
-# Gain of the step size search, in log step per unit of acceptance.
+# Of the step size search: where it goes, and its gain in log step per unit of acceptance.
+TARGET_ACCEPT = 0.8
 STEP_GAIN = 0.7
 
 

@@ -12,7 +12,13 @@ from numpyro.infer.hmc_util import dual_averaging
 
 from bayes_jax.transports import shrunk_cholesky
 
-TARGET_ACCEPT = 0.8
+# What the step size search steers to: the harmonic mean of acceptance over the chains, which one
+# stuck chain pulls to zero where it would leave the plain mean near its target (Hoffman, Radul,
+# Sountsov 2021, "An adaptive-MCMC scheme for setting trajectory lengths in HMC"). The plain mean
+# then comes out at 0.8 or above.
+TARGET_HARMONIC_ACCEPT = 0.5
+# Gain of the search: NumPyro's `gamma`, its default.
+SEARCH_SHRINKAGE = 0.05
 # Up to here the pooled covariance is dense; beyond, only variances are kept.
 MAX_DENSE_DIM = 64
 # Shares of the warm-up: after each of all but the last, the chains are whitened anew; in the last
@@ -77,7 +83,7 @@ def initial_step_size(dim: int) -> Float[Array, ""]:
     return jnp.asarray(0.5 * dim**-0.25)
 
 
-def warm_up(key, moves: Callable, points, tuning: Tuning, *, num_warmup: int):
+def warm_up(key, moves: Callable, points, tuning: Tuning, *, num_warmup: int, max_step_size: float):
     """Adapt step size and preconditioner in windows; one scan, so that a move compiles once.
 
     Args:
@@ -86,23 +92,27 @@ def warm_up(key, moves: Callable, points, tuning: Tuning, *, num_warmup: int):
         points: the chains' points, leaves `[chain, ...]`.
         tuning: where to start.
         num_warmup: moves per chain.
+        max_step_size: the search goes no further, though every move be accepted.
 
     Returns:
         The points after warm-up, and the `Tuning` to keep.
     """
     if num_warmup == 0:
         return points, tuning
-    init, update = dual_averaging()
+    init, update = dual_averaging(gamma=SEARCH_SHRINKAGE)
+    max_log_step = jnp.log(max_step_size)
 
     def restart(log_step):
         # The search starts at the present step and is drawn back to it; NumPyro's starts at 1.
+        log_step = jnp.minimum(log_step, max_log_step)
         return (log_step, *init(log_step)[1:])
 
     def one_move(carry, step):
         key, counts, ends = step
         tuning = Tuning(carry.factor, jnp.exp(carry.averaging[0]))
         points, info = moves(key, carry.points, tuning)
-        averaging = update(TARGET_ACCEPT - jnp.mean(info.accept_prob), carry.averaging)
+        error = TARGET_HARMONIC_ACCEPT - harmonic_mean(info.accept_prob)
+        averaging = _hold_back(update(error, carry.averaging), max_log_step)
         moments = jax.lax.cond(counts, _add, lambda moments, _: moments, carry.moments, points)
         carry = _WarmUp(points, carry.factor, averaging, moments)
         # The flags belong to the scan and not to an x, so that both conds stay branches.
@@ -125,6 +135,29 @@ def warm_up(key, moves: Callable, points, tuning: Tuning, *, num_warmup: int):
     steps = (jax.random.split(key, num_warmup), *window_ends(num_warmup))
     end, _ = jax.lax.scan(one_move, start, steps)
     return end.points, Tuning(end.factor, jnp.exp(end.averaging[1]))
+
+
+def harmonic_mean(accept_prob: Float[Array, " chain"]) -> Float[Array, ""]:
+    """Zero as soon as one chain rejects everything."""
+    return 1 / jnp.mean(1 / jnp.maximum(accept_prob, 1e-6))
+
+
+def _hold_back(averaging, max_log_step):
+    """Stop the search at the longest step, its memory too.
+
+    A target that accepts every step would otherwise drive the memory ever further off, and the
+    search would not be back in time when a chain meets a stiffer region.
+    """
+    log_step, mean_log_step, gradient, count, centre = averaging
+    # Where NumPyro's rule, log step = centre - sqrt(count) / gamma gradient, meets the longest.
+    least = (centre - max_log_step) * SEARCH_SHRINKAGE / jnp.sqrt(count)
+    return (
+        jnp.minimum(log_step, max_log_step),
+        jnp.minimum(mean_log_step, max_log_step),
+        jnp.maximum(gradient, least),
+        count,
+        centre,
+    )
 
 
 def no_moments(origin: Float[Array, " latent"]) -> Moments:

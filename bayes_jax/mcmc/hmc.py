@@ -73,7 +73,12 @@ def warm_up(
     """Adapt step size and preconditioner over `num_warmup` moves; afterwards they stay."""
     moves = _moves(log_density, num_leapfrogs)
     points, tuning = adaptation.warm_up(
-        key, moves, state.points, state.tuning, num_warmup=num_warmup
+        key,
+        moves,
+        state.points,
+        state.tuning,
+        num_warmup=num_warmup,
+        max_step_size=MAX_PATH / num_leapfrogs,
     )
     return HMCState(points, tuning)
 
@@ -108,8 +113,6 @@ def _moves(log_density, num_leapfrogs):
         num_chains, dim = points.position.shape
         noise = standard_normals(key, (num_chains, num_noise(dim)), points.position.dtype)
 
-        step_size = jnp.minimum(tuning.step_size, MAX_PATH / num_leapfrogs)
-
         def move(noise, point):
             return hmc_move(
                 noise,
@@ -117,7 +120,7 @@ def _moves(log_density, num_leapfrogs):
                 identity,
                 point,
                 factor=tuning.factor,
-                step_size=step_size,
+                step_size=tuning.step_size,
                 num_leapfrogs=num_leapfrogs,
             )
 
