@@ -173,6 +173,9 @@ def _run_chains(key, density, positions, factor, settings) -> Draws:
         )
         num_moves = settings.num_warmup + settings.num_samples
         num_grads = hmc.num_gradients(positions.shape[0], num_moves)
+    # A chain can come in from where the density is zero, but then its start says nothing of z.
+    start_log_density = jax.vmap(density)(positions)
+    finite = [jnp.all(jnp.isfinite(values)) for values in (start_log_density, log_density, z)]
     return Draws(
         z=z,
         log_joint=log_density,
@@ -180,7 +183,7 @@ def _run_chains(key, density, positions, factor, settings) -> Draws:
         accept=jnp.mean(info.accept_prob),
         diverging=jnp.sum(info.diverging),
         num_grads=jnp.asarray(num_grads),
-        valid=jnp.all(jnp.isfinite(log_density)) & jnp.all(jnp.isfinite(z)),
+        valid=jnp.all(jnp.stack(finite)),
     )
 
 
