@@ -1,9 +1,7 @@
 """What a person sees of a comparison: its tables with their columns explained, and its figures."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import Distribution
 
 from bayes_jax.exact.quadrature import GridPosterior
 from bayes_jax.gaps import decompose
@@ -13,6 +11,7 @@ from vae_jax.comparison.inferences import Finished
 from vae_jax.comparison.models import Scored, title
 from vae_jax.configs import InferenceBudget
 from vae_jax.data.dataset import Dataset
+from vae_jax.latent_images import decode, encode, encoder, to_images
 from vae_jax.report import Picture
 from vae_jax.tables import Column, Table
 
@@ -210,29 +209,14 @@ def _pictures(scored: list[Scored], dataset: Dataset, x) -> Picture:
 
 def _model_images(entry: Scored, dataset: Dataset, x) -> plots.ModelImages:
     generative = entry.trained.generative
-    samples = generative.sample(jax.random.key(0), NUM_SHOWN)
+    guide = encoder(generative)
+    rebuilt = None if guide is None else decode(generative.latent, encode(guide, x))
     return plots.ModelImages(
         title(entry.trained, dataset.spec.head),
-        _as_images(samples, dataset),
-        _as_images(x, dataset),
-        _reconstructions(generative, x, dataset),
+        to_images(generative.sample(jax.random.key(0), NUM_SHOWN), dataset.image_shape),
+        to_images(x, dataset.image_shape),
+        None if rebuilt is None else to_images(rebuilt, dataset.image_shape),
     )
-
-
-def _reconstructions(generative, x, dataset: Dataset):
-    encode = generative.posterior or generative.guide
-    if generative.latent is None or encode is None:
-        return None
-
-    def reconstruct(x):
-        posterior: Distribution = encode(x)
-        return generative.latent.likelihood(posterior.mean).mean
-
-    return _as_images(jax.jit(jax.vmap(reconstruct))(x), dataset)
-
-
-def _as_images(x, dataset: Dataset) -> np.ndarray:
-    return np.asarray(jnp.clip(x, 0, 1), np.float32).reshape(-1, *dataset.image_shape)
 
 
 def _curves(scored: list[Scored], dataset: Dataset) -> Picture:
