@@ -59,6 +59,22 @@ def test_seconds_and_compile_seconds_make_up_the_wall_clock():
     assert taken.seconds + taken.compile_seconds > 0.5 * wall
 
 
+def test_nested_phases_count_once():
+    """Each function is traced within the trace of the one that calls it."""
+
+    @jax.jit
+    def inner(x):
+        time.sleep(0.3)
+        return x + 1
+
+    middle = jax.jit(lambda x: inner(x) * 2)
+    outer = jax.jit(lambda x: middle(x) - 1)
+    x = jnp.ones(3)
+    start = time.perf_counter()
+    compile_seconds = timed(lambda: outer(x)).compile_seconds
+    assert 0.3 <= compile_seconds <= time.perf_counter() - start
+
+
 def test_work_still_running_is_waited_for():
     """The dispatch of an array is not its result."""
 
