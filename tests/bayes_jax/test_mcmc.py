@@ -1,0 +1,392 @@
+"""Posterior draws have the moments of the truth, for every x, and a bad row harms no other."""
+
+import inspect
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from jax.tree_util import Partial
+from numpyro.infer.hmc_util import dual_averaging
+
+from bayes_jax import Draws, InputError, diagnose, sample_batch, sample_posterior
+from bayes_jax.exact import linear_gaussian
+from bayes_jax.mcmc import hmc
+from bayes_jax.mcmc.adaptation import (
+    SEARCH_SHRINKAGE,
+    WINDOWS,
+    Moments,
+    _add,
+    _hold_back,
+    factor_of,
+    harmonic_mean,
+    no_moments,
+    window_ends,
+)
+
+# Standard errors of this many independent draws are themselves known to a tenth.
+MOST_STANDARD_ERRORS = 5
+NUM_DRAWS = 600
+ROWS = slice(0, 24)
+
+
+def check_moments(draws: Draws, mean, covariance):
+    """Mean and centred second moments of every x and latent, within their Monte Carlo errors."""
+    mean, covariance = (np.asarray(moment, np.float64) for moment in (mean, covariance))
+    pairs = list(itertools.combinations_with_replacement(range(mean.shape[1]), 2))
+    centred = draws.z - mean[:, None, None].astype(np.float32)
+    products = [centred[..., i] * centred[..., j] for i, j in pairs]
+    features = jnp.concatenate([centred, jnp.stack(products, axis=-1)], axis=-1)
+    expected = np.concatenate(
+        [np.zeros_like(mean), np.stack([covariance[:, i, j] for i, j in pairs], axis=1)], axis=1
+    )
+    error = np.asarray(diagnose(draws._replace(z=features)).mcse_mean, np.float64)
+    found = np.asarray(features, np.float64).mean(axis=(1, 2))
+    standardised = (found - expected) / error
+    assert np.max(np.abs(standardised)) < MOST_STANDARD_ERRORS
+    # The errors are not so large that anything would pass, and they are neither too small.
+    assert 0.7 < np.sqrt(np.mean(standardised**2)) < 1.3
+    scale = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    assert np.max(error[:, : mean.shape[1]] / scale) < 0.1
+    assert bool(jnp.all(draws.valid))
+
+
+_DRAWS: dict[str, Draws] = {}
+
+
+def hmc_draws(case) -> Draws:
+    """HMC without a guide, drawn once for the tests that look at it."""
+    if case.name not in _DRAWS:
+        _DRAWS[case.name] = sample_posterior(
+            jax.random.key(0), case.model, case.x[ROWS], num_samples=NUM_DRAWS
+        )
+    return _DRAWS[case.name]
+
+
+@pytest.mark.parametrize("name", ["linear_gaussian", "poisson", "nonlinear_bernoulli"])
+def test_hmc_moments(cases, name):
+    case = cases(name)
+    check_moments(hmc_draws(case), case.mean[ROWS], case.covariance[ROWS])
+
+
+def test_hmc_moments_with_a_guide(nonlinear_case):
+    draws = sample_posterior(
+        jax.random.key(1),
+        nonlinear_case.model,
+        nonlinear_case.x[ROWS],
+        guide=nonlinear_case.guide,
+        num_samples=NUM_DRAWS,
+    )
+    check_moments(draws, nonlinear_case.mean[ROWS], nonlinear_case.covariance[ROWS])
+
+
+def test_nuts_moments_nonlinear(nonlinear_case):
+    rows = slice(0, 12)
+    draws = sample_posterior(
+        jax.random.key(2),
+        nonlinear_case.model,
+        nonlinear_case.x[rows],
+        kernel="nuts",
+        num_chains=4,
+        num_warmup=300,
+        num_samples=300,
+        batch_size=12,
+    )
+    check_moments(draws, nonlinear_case.mean[rows], nonlinear_case.covariance[rows])
+    # Each of the 4 x 600 trees took a gradient at least, and 1,023 at most.
+    assert np.all(draws.num_grads > 4 * 600)
+    assert np.all(draws.num_grads < 4 * 600 * 30)
+    assert len(np.unique(draws.num_grads)) > 6
+
+
+def test_ill_conditioned_posterior_without_a_guide():
+    """Standard deviations 0.01 and 1 along turned axes: the warm-up has to find them."""
+    turn = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+    params = linear_gaussian.LinearGaussian(
+        loading=jnp.float32(np.diag([100.0, 1e-3]) @ turn.T),
+        mean=jnp.zeros(2),
+        variance=jnp.ones(2),
+    )
+    model = linear_gaussian.latent_model(params)
+    x = jnp.array([[30.0, 0.0], [-120.0, 1.0], [0.0, 0.0], [5.0, 2.0]])
+    exact = jax.vmap(lambda x: linear_gaussian.posterior(params, x).covariance_matrix)(x)
+    mean = jax.vmap(lambda x: linear_gaussian.posterior(params, x).mean)(x)
+    assert np.linalg.cond(np.asarray(exact[0], np.float64)) > 0.9e4
+    draws = sample_posterior(jax.random.key(4), model, x)
+    check_moments(draws, mean, exact)
+    # Not by brute force: steps that fit the narrow axis would leave a handful of the 3,200.
+    assert float(jnp.min(diagnose(draws).ess_bulk)) > 300
+
+
+def test_draws_carry_their_log_joint_and_energy(linear_case):
+    draws = hmc_draws(linear_case)
+    z, x = np.asarray(draws.z[5, 2, :10], np.float64), np.asarray(linear_case.x[5], np.float64)
+    params = linear_case.model.likelihood.args[0]
+    for draw in range(10):
+        likelihood = dist.Normal(params.loading @ z[draw] + params.mean, jnp.sqrt(params.variance))
+        expected = dist.Normal().log_prob(z[draw]).sum() + likelihood.log_prob(x).sum()
+        np.testing.assert_allclose(draws.log_joint[5, 2, draw], expected, atol=1e-3)
+    # The energy where a move starts is -log p of the draw before, plus |p|^2 / 2 with p normal.
+    kinetic = np.asarray(draws.energy[..., 1:] + draws.log_joint[..., :-1], np.float64)
+    assert kinetic.min() > -1e-3
+    assert abs(kinetic.mean() - 1) < 5 * kinetic.std() / np.sqrt(kinetic.size)
+
+
+def test_acceptance_after_warm_up_is_near_its_target(nonlinear_case):
+    """The plain mean of what is steered by its harmonic mean."""
+    accept = np.asarray(hmc_draws(nonlinear_case).accept)
+    assert accept.min() > 0.6
+    assert 0.75 < accept.mean() < 0.9
+
+
+def test_step_stops_at_the_longest_path_and_comes_back_at_once():
+    """A Gaussian accepts every step: the search is held, and forgets that it wanted further."""
+    longest = np.float32(hmc.MAX_PATH / hmc.NUM_LEAPFROGS)
+    state = hmc.init(Partial(quadratic, jnp.eye(2)), jnp.zeros((16, 2)), jnp.eye(2))
+    warm = jax.jit(partial(hmc.warm_up, num_warmup=200))
+    after = warm(jax.random.key(14), Partial(quadratic, jnp.eye(2)), state)
+    np.testing.assert_allclose(after.tuning.step_size, longest, rtol=1e-4)
+    init, update = dual_averaging(gamma=SEARCH_SHRINKAGE)
+    averaging = init(jnp.log(longest))
+    for _ in range(100):
+        averaging = _hold_back(update(-0.5, averaging), jnp.log(longest))
+    assert float(averaging[0]) == float(averaging[1]) == float(jnp.log(longest))
+    averaging = _hold_back(update(0.5, averaging), jnp.log(longest))
+    assert float(averaging[0]) < float(jnp.log(longest)) - 0.5
+
+
+def test_one_stuck_chain_shortens_the_step():
+    accept = jnp.full(16, 0.95)
+    np.testing.assert_allclose(harmonic_mean(accept), 0.95, rtol=1e-6)
+    np.testing.assert_allclose(harmonic_mean(jnp.array([0.2, 0.6])), 0.3, rtol=1e-6)
+    assert float(harmonic_mean(accept.at[3].set(0.0))) < 1e-4
+
+
+def test_hmc_gradients_are_counted(linear_case):
+    """16 chains, so many leapfrogs in each of 400 + NUM_DRAWS moves, one gradient at the start."""
+    assert np.all(
+        hmc_draws(linear_case).num_grads == 16 * (1 + (400 + NUM_DRAWS) * hmc.NUM_LEAPFROGS)
+    )
+
+
+def test_gradients_of_a_short_run_are_those_counted_on_the_host():
+    calls = 0
+
+    def count(_):
+        nonlocal calls
+        calls += 1
+
+    def counted(z, datum):
+        jax.debug.callback(count, z[0])
+        return -0.5 * jnp.sum((z - datum) ** 2)
+
+    draws = sample_batch(
+        jax.random.key(5), counted, jnp.zeros(1), jnp.zeros((1, 3, 2)), num_warmup=4, num_samples=2
+    )
+    jax.block_until_ready(draws)
+    jax.effects_barrier()
+    look_at_the_starts = 3
+    assert int(draws.num_grads[0]) == hmc.num_gradients(3, 6)
+    assert calls == hmc.num_gradients(3, 6) + look_at_the_starts
+
+
+SHORT = {"num_chains": 2, "num_warmup": 10, "num_samples": 5}
+
+
+def test_batch_size_and_offset_change_nothing_and_rows_have_their_own_noise(linear_case):
+    """A short run: an accept decision that rounding turns sends a chain elsewhere for good."""
+
+    def short(x, **rows):
+        return sample_posterior(
+            jax.random.key(6), linear_case.model, x, guide=linear_case.guide, **SHORT, **rows
+        )
+
+    x = jnp.broadcast_to(linear_case.x[:1], (8, 5))
+    whole = short(x)
+    tail = short(x[1:], index_offset=1, batch_size=3)
+    np.testing.assert_allclose(whole.z[1:], tail.z, atol=1e-3)
+    assert len(np.unique(whole.z[..., 0, 0])) == 16
+    assert len(np.unique(np.asarray(whole.energy))) == whole.energy.size
+
+
+def tree_density(z, datum):
+    """A normal scalar and a pair tied to it, in a pytree, with a log normaliser left out."""
+    pair = (z["pair"] - datum["slope"] * z["scalar"]) / datum["scale"]
+    return -0.5 * (z["scalar"] - datum["loc"]) ** 2 - 0.5 * jnp.sum(pair**2) + 123.0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "num_chains", "num_draws"), [("hmc", 16, 300), ("nuts", 4, 500)]
+)
+def test_pytree_positions_and_data_against_the_closed_form(kernel, num_chains, num_draws):
+    num_rows = 6
+    loc, slope, scale = np.linspace(-3, 3, num_rows), np.array([0.5, -2.0]), np.array([0.4, 3.0])
+    data = {
+        "loc": jnp.float32(loc),
+        "slope": jnp.broadcast_to(jnp.float32(slope), (num_rows, 2)),
+        "scale": jnp.broadcast_to(jnp.float32(scale), (num_rows, 2)),
+    }
+    init = {
+        "scalar": jnp.zeros((num_rows, num_chains)),
+        "pair": jnp.ones((num_rows, num_chains, 2)),
+    }
+    draws = sample_batch(
+        jax.random.key(7),
+        tree_density,
+        data,
+        init,
+        kernel=kernel,
+        num_warmup=300,
+        num_samples=num_draws,
+    )
+    assert draws.z["scalar"].shape == (num_rows, num_chains, num_draws)
+    assert draws.z["pair"].shape == (num_rows, num_chains, num_draws, 2)
+    vector = jnp.concatenate([draws.z["scalar"][..., None], draws.z["pair"]], axis=-1)
+    mean = np.concatenate([loc[:, None], loc[:, None] * slope], axis=1)
+    load = np.concatenate([[1.0], slope])
+    covariance = np.outer(load, load) + np.diag(np.concatenate([[0.0], scale**2]))
+    check_moments(draws._replace(z=vector), mean, np.broadcast_to(covariance, (num_rows, 3, 3)))
+    value = jax.vmap(jax.vmap(jax.vmap(tree_density, (0, None)), (0, None)))(draws.z, data)
+    np.testing.assert_allclose(draws.log_joint, value, atol=1e-3)
+
+
+def bounded_density(z, datum):
+    """Normal above a bound and impossible below, plus whatever is added."""
+    inside = jnp.all(z > datum["bound"])
+    return jnp.where(inside, -0.5 * jnp.sum(z**2), -jnp.inf) + datum["added"]
+
+
+@pytest.mark.parametrize("kernel", ["hmc", "nuts"])
+def test_a_row_gone_wrong_is_told_and_harms_no_other(kernel):
+    """NaN, -inf and +inf densities, a start outside the support: each in its own row only."""
+    good = {"bound": jnp.full(6, -50.0), "added": jnp.zeros(6)}
+    bad = {
+        "bound": good["bound"].at[4].set(0.2),
+        "added": good["added"]
+        .at[jnp.array([0, 2, 3])]
+        .set(jnp.array([jnp.nan, -jnp.inf, jnp.inf])),
+    }
+    init = 0.1 * jnp.broadcast_to(jnp.arange(6.0).reshape(3, 2) - 1.0, (6, 3, 2))
+    options = {"kernel": kernel, "num_warmup": 20, "num_samples": 10}
+    clean = sample_batch(jax.random.key(8), bounded_density, good, init, **options)
+    mixed = sample_batch(jax.random.key(8), bounded_density, bad, init, **options)
+    assert np.asarray(clean.valid).all()
+    assert np.asarray(mixed.valid).tolist() == [False, True, False, False, False, True]
+    for row in (1, 5):
+        np.testing.assert_allclose(clean.z[row], mixed.z[row], atol=1e-5)
+        assert np.isfinite(mixed.energy[row]).all()
+
+
+def test_one_chain_outside_the_support_spoils_its_row_only():
+    """A start at NaN, too."""
+    data = {"bound": jnp.full(6, -50.0), "added": jnp.zeros(6)}
+    init = jnp.zeros((6, 3, 2)).at[2, 1, 0].set(-60.0).at[4, 2, 1].set(jnp.nan)
+    draws = sample_batch(
+        jax.random.key(9), bounded_density, data, init, num_warmup=20, num_samples=10
+    )
+    assert np.asarray(draws.valid).tolist() == [True, True, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_chains": 0}, "num_chains is 0: expected at least 1"),
+        ({"num_samples": 0}, "num_samples is 0: expected at least 1"),
+        ({"num_warmup": -1}, "num_warmup is -1: expected at least 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"kernel": "gibbs"}, "kernel is 'gibbs': expected 'hmc' or 'nuts'"),
+    ],
+)
+def test_wrong_options_of_sample_posterior_are_named(linear_case, options, words):
+    unchecked = inspect.unwrap(sample_posterior)  # the test run's type check would come first
+    with pytest.raises(InputError, match=words) as error:
+        unchecked(jax.random.key(0), linear_case.model, linear_case.x, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "init", "options", "words"),
+    [
+        (np.zeros(3), np.zeros((4, 2, 2)), {}, r"leading axes of the data are \[3, 4\]"),
+        (np.zeros(3), np.zeros((3, 0, 2)), {}, "num_chains is 0"),
+        (np.zeros(3), np.zeros(3), {}, "num_chains is 0"),
+        (np.zeros(3), (np.zeros((3, 2)), np.zeros((3, 4))), {}, r"init has \[2, 4\] chains"),
+        (np.zeros(3), np.zeros((3, 2, 2)), {"num_samples": 0}, "num_samples is 0"),
+        (np.zeros(3), np.zeros((3, 2, 2)), {"batch_size": 0}, "batch_size is 0"),
+    ],
+)
+def test_wrong_input_of_sample_batch_is_named(data, init, options, words):
+    with pytest.raises(InputError, match=words) as error:
+        sample_batch(jax.random.key(0), tree_density, data, init, **options)
+    assert "\n" not in str(error.value)
+
+
+def running_moments(draws, origin) -> Moments:
+    """Summed up in moves of 4 chains, as the warm-up does."""
+    moments = no_moments(origin)
+    for chains in draws.reshape(-1, 4, draws.shape[1]):
+        moments = _add(moments, hmc.Point(chains, None))
+    return moments
+
+
+@pytest.mark.parametrize("num_draws", [8, 400])
+def test_factor_is_that_of_the_covariance_with_shrunk_correlations(num_draws):
+    noise = jax.random.normal(jax.random.key(10), (num_draws, 3))
+    mixing = jnp.array([[1.0, 0.0, 0.0], [0.9, 0.2, 0.0], [5.0, -3.0, 2.0]])
+    draws = 1000 + noise @ mixing.T
+    factor = np.asarray(factor_of(running_moments(draws, draws[0])), np.float64)
+    covariance = np.cov(np.asarray(draws, np.float64), rowvar=False)
+    expected = num_draws / (num_draws + 2 * 3) * covariance
+    np.fill_diagonal(expected, np.diag(covariance))
+    scale = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(
+        factor @ factor.T / np.outer(scale, scale), expected / np.outer(scale, scale), atol=1e-3
+    )
+
+
+def test_factor_in_many_dimensions_keeps_the_variances_only():
+    draws = jax.random.normal(jax.random.key(11), (40, 65)) * jnp.linspace(0.5, 5, 65)
+    factor = np.asarray(factor_of(running_moments(draws, jnp.zeros(65))))
+    assert np.count_nonzero(factor - np.diag(np.diag(factor))) == 0
+    np.testing.assert_allclose(np.diag(factor), np.std(draws, axis=0, ddof=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+def test_chains_that_ran_away_or_never_moved_give_the_identity(bad):
+    draws = jax.random.normal(jax.random.key(12), (8, 3)).at[:, 1].mul(bad)
+    np.testing.assert_array_equal(factor_of(running_moments(draws, jnp.zeros(3))), np.eye(3))
+
+
+@pytest.mark.parametrize("num_warmup", [1, 2, 7, 20, 150, 400, 1001])
+def test_windows(num_warmup):
+    """Their second halves count, one after another; the last window only tunes the step."""
+    counts, ends = window_ends(num_warmup)
+    assert len(counts) == len(ends) == num_warmup
+    assert np.all(counts[ends])
+    assert not counts[int(np.ceil(num_warmup * (1 - WINDOWS[-1]))) :].any()
+    if num_warmup < 20:
+        return
+    stops = np.flatnonzero(ends) + 1
+    bounds = np.concatenate([[0], np.cumsum(WINDOWS[:-1]) * num_warmup])
+    np.testing.assert_allclose(stops, bounds[1:], atol=1)
+    for start, stop in itertools.pairwise([0, *stops]):
+        counted = np.flatnonzero(counts[start:stop])
+        assert np.all(np.diff(counted) == 1)
+        assert abs(len(counted) - (stop - start) / 2) <= 1
+        assert counted[-1] == stop - start - 1
+
+
+def test_no_warm_up_keeps_what_the_guide_knows():
+    """The factor and the step stay where they start."""
+    target = Partial(quadratic, jnp.eye(2))
+    state = hmc.init(target, jnp.zeros((3, 2)), 2 * jnp.eye(2))
+    after = hmc.warm_up(jax.random.key(13), target, state, num_warmup=0)
+    np.testing.assert_array_equal(after.tuning.factor, 2 * np.eye(2))
+    assert float(after.tuning.step_size) == float(state.tuning.step_size)
+
+
+def quadratic(precision, z):
+    return -0.5 * z @ precision @ z
