@@ -71,11 +71,6 @@ def nonlinear_case() -> Case:
 
 
 @pytest.fixture
-def poisson_case() -> Case:
-    return case_of("poisson")
-
-
-@pytest.fixture
 def cases():
     """name -> Case, for tests that choose."""
     return case_of

@@ -218,11 +218,8 @@ def tree_density(z, datum):
     return -0.5 * (z["scalar"] - datum["loc"]) ** 2 - 0.5 * jnp.sum(pair**2) + 123.0
 
 
-@pytest.mark.parametrize(
-    ("kernel", "num_chains", "num_draws"), [("hmc", 16, 300), ("nuts", 4, 500)]
-)
-def test_pytree_positions_and_data_against_the_closed_form(kernel, num_chains, num_draws):
-    num_rows = 6
+def test_pytree_positions_and_data_against_the_closed_form():
+    num_rows, num_chains, num_draws = 6, 16, 300
     loc, slope, scale = np.linspace(-3, 3, num_rows), np.array([0.5, -2.0]), np.array([0.4, 3.0])
     data = {
         "loc": jnp.float32(loc),
@@ -238,7 +235,6 @@ def test_pytree_positions_and_data_against_the_closed_form(kernel, num_chains, n
         tree_density,
         data,
         init,
-        kernel=kernel,
         num_warmup=300,
         num_samples=num_draws,
     )

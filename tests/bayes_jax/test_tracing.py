@@ -70,9 +70,6 @@ ENGINES = {
     "annealed_evidence": lambda key, model, guide, x: annealed_evidence(
         key, model, x, **FEW_TEMPERATURES
     ),
-    "annealed_evidence from a guide": lambda key, model, guide, x: annealed_evidence(
-        key, model, x, guide=guide, **FEW_TEMPERATURES
-    ),
     "fit_posterior": lambda key, model, guide, x: fit_posterior(
         key, model, x, num_elbo_samples=2, **FEW_STEPS
     ),
@@ -86,6 +83,7 @@ ENGINES = {
     "nuts from a guide": lambda key, model, guide, x: sample_posterior(
         key, model, x, guide=guide, kernel="nuts", **FEW_CHAINS
     ),
+    # From a guide: annealing, ELBO and fit.
     "inference_gaps": lambda key, model, guide, x: inference_gaps(
         key, model, x, guide=guide, **FEW_STEPS, **FEW_TEMPERATURES
     ),
