@@ -72,7 +72,7 @@ def test_nested_phases_count_once_and_other_events_not_at_all():
     start = time.perf_counter()
     taken = timed(report)
     wall = time.perf_counter() - start
-    assert 0.1 <= taken.compile_seconds < 0.11
+    assert 0.1 <= taken.compile_seconds < 0.17
     assert 0.1 <= taken.seconds <= wall - 0.1
 
 
