@@ -76,12 +76,16 @@ def test_mcse_is_the_spread_over_replications(diagnosed, chains):
     assert np.max(np.abs(standardised)) < 5
 
 
-def test_tail_ess_is_that_of_the_tail_indicators(diagnosed):
-    """Independent draws: every indicator is independent too. Slow chains: fewer, but not none."""
-    total = NUM_CHAINS * NUM_DRAWS
-    mean = np.mean(diagnosed.ess_tail, axis=0)
-    assert 0.8 * total < mean[1] < 1.1 * total
-    assert mean[2] < 0.5 * total
+def test_tail_ess_is_that_of_the_tail_indicators(chains, diagnosed):
+    """The worse of the ESS of being below the 5% and below the 95% quantile, by NumPyro."""
+    for row, latent in ((0, 0), (1, 1), (2, 2), (3, 2)):
+        z = chains[row, :, :, latent].astype(np.float32)
+        halves = np.concatenate(np.split(z, 2, axis=1))
+        expected = min(
+            effective_sample_size((halves <= np.quantile(z, level)).astype(np.float32))
+            for level in (0.05, 0.95)
+        )
+        np.testing.assert_allclose(diagnosed.ess_tail[row, latent], expected, rtol=0.03)
 
 
 def test_rhat_is_near_one_for_chains_of_one_law_and_tells_others(chains, diagnosed):
@@ -97,10 +101,10 @@ def test_rhat_is_near_one_for_chains_of_one_law_and_tells_others(chains, diagnos
 def test_energy_fraction_is_two_for_independent_and_small_for_slow_energies():
     random = np.random.default_rng(1)
     shape = (20, 4, 2000)
-    independent = energy_fraction(jnp.float32(random.standard_normal(shape)))
+    independent = energy_fraction(jnp.float32(3 * random.standard_normal(shape)))
     np.testing.assert_allclose(np.mean(independent), 2, atol=0.05)
     rho = 0.95
-    slow = energy_fraction(jnp.float32(autoregressive(random, rho, shape)))
+    slow = energy_fraction(jnp.float32(3 * autoregressive(random, rho, shape)))
     np.testing.assert_allclose(np.mean(slow), 2 * (1 - rho), rtol=0.1)
     assert float(jnp.max(slow)) < 0.3
 

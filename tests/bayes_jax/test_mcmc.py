@@ -172,7 +172,9 @@ def test_hmc_gradients_are_counted(linear_case):
     )
 
 
-def test_gradients_of_a_short_run_are_those_counted_on_the_host():
+@pytest.mark.parametrize(("kernel", "num_chains"), [("hmc", 3), ("nuts", 1)])
+def test_gradients_of_a_short_run_are_those_counted_on_the_host(kernel, num_chains):
+    """Besides them, the density is looked at once where each chain starts."""
     calls = 0
 
     def count(_):
@@ -184,13 +186,34 @@ def test_gradients_of_a_short_run_are_those_counted_on_the_host():
         return -0.5 * jnp.sum((z - datum) ** 2)
 
     draws = sample_batch(
-        jax.random.key(5), counted, jnp.zeros(1), jnp.zeros((1, 3, 2)), num_warmup=4, num_samples=2
+        jax.random.key(5),
+        counted,
+        jnp.zeros(1),
+        jnp.zeros((1, num_chains, 2)),
+        kernel=kernel,
+        num_warmup=4,
+        num_samples=2,
     )
     jax.block_until_ready(draws)
     jax.effects_barrier()
-    look_at_the_starts = 3
-    assert int(draws.num_grads[0]) == hmc.num_gradients(3, 6)
-    assert calls == hmc.num_gradients(3, 6) + look_at_the_starts
+    assert calls == int(draws.num_grads[0]) + num_chains
+    if kernel == "hmc":
+        assert int(draws.num_grads[0]) == hmc.num_gradients(num_chains, 6)
+
+
+def stiff_density(z, datum):
+    """A Gaussian up to about zero, beyond which it falls like exp(-exp(z))."""
+    return -0.5 * jnp.sum(z**2) - jnp.sum(jnp.exp(datum * z))
+
+
+def test_one_chain_in_a_stiff_tail_gets_out():
+    """At z = 4 only steps of a tenth are accepted; the 15 other chains accept ten times that."""
+    init = jnp.zeros((2, 16, 1)).at[0, 5, 0].set(4.0)
+    draws = sample_batch(
+        jax.random.key(15), stiff_density, jnp.full(2, 1.5), init, num_warmup=200, num_samples=20
+    )
+    assert float(jnp.max(draws.z)) < 2.0
+    assert np.all(draws.accept > 0.8)
 
 
 SHORT = {"num_chains": 2, "num_warmup": 10, "num_samples": 5}
@@ -240,6 +263,8 @@ def test_pytree_positions_and_data_against_the_closed_form():
     )
     assert draws.z["scalar"].shape == (num_rows, num_chains, num_draws)
     assert draws.z["pair"].shape == (num_rows, num_chains, num_draws, 2)
+    # The chains start together, and each goes its own way.
+    assert len(np.unique(draws.z["scalar"][..., -1])) == num_rows * num_chains
     vector = jnp.concatenate([draws.z["scalar"][..., None], draws.z["pair"]], axis=-1)
     mean = np.concatenate([loc[:, None], loc[:, None] * slope], axis=1)
     load = np.concatenate([[1.0], slope])
