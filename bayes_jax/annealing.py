@@ -135,7 +135,8 @@ def annealed_evidence(
         x: `[batch, ...]`.
         guide: ONE x -> q(z | x); chains then start at a Gaussian of the guide's mean and 1.2 times
             its scale, otherwise at the prior.
-        num_chains: independent weights per x.
+        num_chains: independent weights per x. A standard error near 1 nat says that one chain
+            carries the estimate, and then not how far below log p(x) it is.
         num_temperatures: moves from start to posterior; 100 with a guide, 1000 without, if None.
         batch_size: observations in memory at once; None takes all.
         index_offset: index of x[0] in the whole data set.
@@ -291,8 +292,10 @@ def joint_basis(
         basis B `[latent, latent]` with B Bᵀ = L0 L0ᵀ and the target's precisions in it `[latent]`.
     """
     ratio = solve_triangular(target_factor, start_factor, lower=True)
-    precision, rotation = jnp.linalg.eigh(ratio.T @ ratio)
-    return start_factor @ rotation, precision
+    # Of ratioᵀ ratio the eigenvalues would lose, and in float32 even make negative, the precisions
+    # near 1 of latents that the data leave alone beside others that they pin down.
+    _, precision_root, rotation = jnp.linalg.svd(ratio)
+    return start_factor @ rotation.T, precision_root**2
 
 
 def num_gradients(num_chains: int, num_temperatures: int, *, prior_started: bool) -> int:

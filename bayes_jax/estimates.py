@@ -98,6 +98,8 @@ class Gaps(NamedTuple):
         amortization: elbo_optimal - elbo, `[batch]`.
         stderr_approximation: Monte Carlo standard error, `[batch]`.
         stderr_amortization: Monte Carlo standard error, `[batch]`.
+        stderr_total: of approximation + amortization, in which the error of elbo_optimal cancels,
+            `[batch]`.
     """
 
     log_evidence: Float[Array, " batch"]
@@ -107,6 +109,7 @@ class Gaps(NamedTuple):
     amortization: Float[Array, " batch"]
     stderr_approximation: Float[Array, " batch"]
     stderr_amortization: Float[Array, " batch"]
+    stderr_total: Float[Array, " batch"]
 
 
 def log_mean_exp(log_weights: Float[Array, "*batch sample"]) -> Float[Array, "*batch"]:

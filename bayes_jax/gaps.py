@@ -99,4 +99,5 @@ def decompose(evidence: Evidence, amortized: Evidence, fitted: FittedPosterior) 
         amortization=optimal.lower - amortized.lower,
         stderr_approximation=jnp.hypot(evidence.stderr_lower, optimal.stderr_lower),
         stderr_amortization=jnp.hypot(optimal.stderr_lower, amortized.stderr_lower),
+        stderr_total=jnp.hypot(evidence.stderr_lower, amortized.stderr_lower),
     )

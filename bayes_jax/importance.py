@@ -159,7 +159,7 @@ def importance_draws(
 
 
 def resample(
-    key: PRNGKeyArray, draws: WeightedDraws, *, num_draws: int
+    key: PRNGKeyArray, draws: WeightedDraws, *, num_draws: int, index_offset: int = 0
 ) -> Float[Array, "batch draw latent"]:
     """Sampling importance resampling: equally weighted draws, with replacement.
 
@@ -167,16 +167,17 @@ def resample(
         key: a PRNG key.
         draws: weighted draws of a batch.
         num_draws: draws per observation.
+        index_offset: index of the first observation in the whole data set.
 
     Returns:
         z `[batch, draw, latent]`.
     """
 
-    def choose(key, z, log_weight):
+    def choose(key, row):
+        z, log_weight = row
         return jax.random.choice(key, z, (num_draws,), p=jax.nn.softmax(log_weight))
 
-    keys = jax.random.split(key, draws.log_weight.shape[0])
-    return jax.vmap(choose)(keys, draws.z, draws.log_weight)
+    return map_observations(choose, key, (draws.z, draws.log_weight), index_offset=index_offset)
 
 
 def pareto_k_hat(log_weight: Float[Array, "batch sample"]) -> Float[Array, " batch"]:

@@ -45,7 +45,7 @@ def main(command: Compare) -> None:
     asked = {field.name: getattr(command, field.name) for field in fields(CompareConfig)}
     runs.create(command.out, asked, overwrite=command.overwrite)
 
-    key_score, key_infer = jax.random.split(jax.random.key(command.train.seed))
+    key_score, key_infer = jax.random.split(models.evaluation_key(command.train.seed))
     trained = {name: train(name, dataset, command, num_seeds=command.seeds) for name in names}
     scored = score(key_score, trained, command, x)
     finished = infer(key_infer, decoders(trained, dataset, command), command, x)
@@ -96,7 +96,9 @@ def score(key, trained, command, x):
         for index, (name, seeds) in enumerate(trained.items()):
             advance(0, note=models.TITLES[name])
             key_model = jax.random.fold_in(key, index)
-            scored.append([models.score(key_model, entry, x) for entry in seeds])
+            keys = jax.random.split(key_model, len(seeds))
+            pairs = zip(keys, seeds, strict=True)
+            scored.append([models.score(key_seed, entry, x) for key_seed, entry in pairs])
             advance()
     return scored
 

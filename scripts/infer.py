@@ -100,12 +100,13 @@ def infer(command: Infer, generative, x) -> list:
     import jax
 
     from vae_jax import run_inference
+    from vae_jax.comparison.models import evaluation_key
 
     total = len(run_inference.methods(generative, sampler=command.sampler))
     finished = []
     with console.progress("inferring", total=total) as advance:
         for done in run_inference.run_methods(
-            jax.random.key(command.seed),
+            evaluation_key(command.seed),
             generative,
             jax.numpy.asarray(x),
             command.budget,

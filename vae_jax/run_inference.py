@@ -131,11 +131,10 @@ def gap_rows(name: str, gaps: Gaps) -> list[dict]:
         name: of the model.
         gaps: of each image.
     """
-    total_error = jnp.hypot(gaps.stderr_approximation, gaps.stderr_amortization)
     parts = {
         "approximation gap": (gaps.approximation, gaps.stderr_approximation),
         "amortization gap": (gaps.amortization, gaps.stderr_amortization),
-        "log p(x) - ELBO": (gaps.approximation + gaps.amortization, total_error),
+        "log p(x) - ELBO": (gaps.approximation + gaps.amortization, gaps.stderr_total),
     }
     return [
         {
@@ -156,7 +155,7 @@ def gap_rows(name: str, gaps: Gaps) -> list[dict]:
 
 
 def posterior_rows(name: str, finished: list[Finished], *, num_chains: int) -> list[dict]:
-    """Did the chains of each image converge, and how far is the guide's mean from theirs?
+    """Did the chains of each image converge?
 
     Args:
         name: of the model.

@@ -209,6 +209,12 @@ def _fit_epochs(key, system, train, validation, config, on_epoch, resume_from, s
             progress,
         )
 
+    def last_good():
+        # The state before this epoch gave its memory to the next: the best one is what is left.
+        best = _copy(progress.best_state)
+        resumable = progress._replace(state=best, epoch=progress.best_epoch)
+        return result()._replace(progress=resumable)
+
     while not is_finished(progress, config):
         epoch_start = time.perf_counter()
         epoch = int(progress.epoch) + 1
@@ -222,7 +228,7 @@ def _fit_epochs(key, system, train, validation, config, on_epoch, resume_from, s
         )
         values = evaluate(key_validation, system, state, validation)
         metrics = _floats(train_metrics), _floats(values)
-        _check_finite(epoch, *metrics, bool(state_is_finite), result)
+        _check_finite(epoch, *metrics, bool(state_is_finite), last_good)
         progress = _advance(progress, state, metrics[1]["objective"])
         is_best = int(progress.best_epoch) == epoch
         seconds = time.perf_counter() - epoch_start

@@ -135,10 +135,22 @@ def log_evidence(
     Raises:
         InputError: for observations or options that cannot be used.
     """
-    value, error = _checked(_log_evidences, model, x, batch_size, options)
+    return evidence(*_checked(_log_evidences, model, x, batch_size, options))
+
+
+def evidence(log_evidence: Float[Array, " batch"], error: Float[Array, " batch"]) -> Evidence:
+    """What lattice sums may claim: the fields of a batched GridPosterior as Evidence.
+
+    Args:
+        log_evidence: in nats.
+        error: its estimated error in nats.
+
+    Returns:
+        Evidence of kind EXACT, or ESTIMATE where the error of any x exceeds 0.01 nat.
+    """
     if bool(jnp.all(error <= EXACT_TOLERANCE)):
-        return exact_evidence(value)
-    return Evidence(value, value, error, error, EvidenceKind.ESTIMATE)
+        return exact_evidence(log_evidence)
+    return Evidence(log_evidence, log_evidence, error, error, EvidenceKind.ESTIMATE)
 
 
 class _Lattice(NamedTuple):

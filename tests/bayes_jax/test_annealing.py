@@ -7,12 +7,7 @@ import pytest
 from jax.tree_util import Partial
 
 from bayes_jax import EvidenceKind, InputError, annealed_draws, annealed_evidence
-from bayes_jax.annealing import anneal, joint_basis, make_path, num_gradients, sigmoid_schedule
-from bayes_jax.model import log_joint
-
-
-def joint_density(model, x, z):
-    return log_joint(model, z, x)
+from bayes_jax.annealing import joint_basis, num_gradients, sigmoid_schedule
 
 
 @pytest.mark.parametrize(
@@ -70,19 +65,15 @@ def check_bound(evidence, exact, *, most):
     assert 0.6 < np.sqrt(np.mean((error / stderr) ** 2)) < 1.8
 
 
-def test_path_does_not_depend_on_the_weighted_chains(linear_case):
-    """The bridge is a function of its own key: chains run with other keys see the same moves."""
-    model, x = linear_case.model, linear_case.x[0]
-    density = Partial(joint_density, model, x)
-
-    @jax.jit
-    def weights(key_path, key_chains):
-        path = make_path(key_path, model, density, x, guide=linear_case.guide, num_chains=4)
-        return anneal(key_chains, density, path, sigmoid_schedule(20), num_chains=5000)[1]
-
-    log_weight = weights(jax.random.key(3), jax.random.key(4))
-    relative = jnp.exp(log_weight - linear_case.log_evidence[0])
-    assert abs(float(relative.mean()) - 1) < 4 * float(relative.std()) / np.sqrt(5000)
+def test_mean_weight_is_the_evidence_over_paths_that_are_drawn_anew(linear_case):
+    """Few chains on each of many paths: a path that looked at its chains would bias the mean."""
+    x = jnp.tile(linear_case.x[:1], (6000, 1))
+    draws = annealed_draws(
+        jax.random.key(3), linear_case.model, x, num_chains=2, num_temperatures=8
+    )
+    relative = np.exp(np.asarray(draws.log_weight - linear_case.log_evidence[0], np.float64))
+    per_path = relative.mean(axis=1)
+    assert abs(per_path.mean() - 1) < 4 * per_path.std(ddof=1) / np.sqrt(len(per_path))
 
 
 def test_schedule_rises_from_zero_to_one():
@@ -109,6 +100,21 @@ def test_joint_basis_diagonalises_both():
     )
     target = inverse @ factors[1] @ factors[1].T @ inverse.T
     np.testing.assert_allclose(target * precision, np.eye(4), atol=1e-3)
+
+
+def test_joint_basis_keeps_precisions_of_one_beside_enormous_ones():
+    """In float32 the eigenvalues of a product would turn negative and every move be rejected."""
+    rotation = jnp.linalg.qr(jax.random.normal(jax.random.key(8), (8, 8)))[0]
+    scales = jnp.where(jnp.arange(8) < 4, 1.0, 1e-4)
+    upper = jnp.linalg.qr((rotation * scales).T)[1]  # target covariance is upperᵀ upper
+    target = (upper * jnp.sign(jnp.diagonal(upper))[:, None]).T
+    for factor in (jnp.diag(scales), target):
+        precision = np.sort(np.asarray(joint_basis(jnp.eye(8), factor)[1]))
+        assert np.all(precision > 0)
+        np.testing.assert_allclose(precision[4:], 1e8, rtol=0.2)
+    np.testing.assert_allclose(
+        np.sort(np.asarray(joint_basis(jnp.eye(8), jnp.diag(scales))[1]))[:4], 1, rtol=0.02
+    )
 
 
 def test_batch_size_and_offset_change_nothing(linear_case):

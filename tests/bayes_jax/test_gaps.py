@@ -137,3 +137,5 @@ def test_parts_decompose_by_hand():
     np.testing.assert_allclose(gaps.amortization, [4, -1])
     np.testing.assert_allclose(gaps.stderr_approximation, [1.25, 1])
     np.testing.assert_allclose(gaps.stderr_amortization, [np.sqrt(5), 1], rtol=1e-6)
+    # The error of the optimal ELBO is in both gaps with opposite signs.
+    np.testing.assert_allclose(gaps.stderr_total, [np.hypot(0.75, 2), 0], rtol=1e-6)

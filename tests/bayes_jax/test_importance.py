@@ -140,6 +140,21 @@ def test_batch_size_and_offset_change_nothing(linear_case):
     np.testing.assert_allclose(whole.lower[40:], tail.lower, rtol=1e-5)
 
 
+def test_resampling_depends_on_the_index_of_a_row(linear_case):
+    draws = importance_draws(
+        jax.random.key(4),
+        linear_case.model,
+        linear_case.x,
+        guide=linear_case.guide,
+        num_samples=50,
+    )
+    tail = jax.tree.map(lambda leaf: leaf[40:], draws)
+    whole = resample(jax.random.key(5), draws, num_draws=20)
+    np.testing.assert_array_equal(
+        whole[40:], resample(jax.random.key(5), tail, num_draws=20, index_offset=40)
+    )
+
+
 def test_rows_get_different_noise(linear_case):
     same = jnp.broadcast_to(linear_case.x[:1], (8, linear_case.x.shape[1]))
     draws = importance_draws(

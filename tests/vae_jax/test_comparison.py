@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 from numpyro import distributions as dist
 
 from bayes_jax import InputError, LatentModel, simulate
-from bayes_jax.exact import linear_gaussian
+from bayes_jax.exact import linear_gaussian, quadrature
 from vae_jax.comparison import exhibit, inferences, models
 from vae_jax.configs import DataConfig, InferenceBudget, TrainConfig
 from vae_jax.data.arrays import load
@@ -73,6 +73,51 @@ def test_amortized_gap_is_the_divergence(linear):
     assert rows[inferences.AMORTIZED]["gap"] > 2 * 0.5 * (1 / 3) ** 2
     np.testing.assert_allclose(rows[inferences.AMORTIZED]["mean_error"], 1 / 3, atol=0.04)
     assert rows[inferences.HMC]["mean_error"] < 0.12
+
+
+def test_ladder_rises_and_annealing_from_the_prior_arrives(linear):
+    _, rows, _ = linear
+    names = [f"importance bound, K = {num}" for num in (1, 50, 5000)]
+    values = [rows[name]["log_prob"] for name in names]
+    assert values[0] < values[1] + 0.05
+    assert values[1] < values[2] + 0.05
+    assert abs(rows[names[2]]["gap"]) < 0.02
+    assert abs(rows["annealed from the prior"]["gap"]) < 0.3
+    semi = rows[inferences.SEMI_AMORTIZED]["log_prob"]
+    assert rows[inferences.AMORTIZED]["log_prob"] < semi < rows[inferences.FULL_RANK]["log_prob"]
+
+
+def test_decoder_calls_are_all_counted(linear):
+    _, rows, _ = linear
+    draws = BUDGET.num_elbo_samples
+    assert rows[inferences.AMORTIZED]["decoder_calls"] == draws
+    assert rows[inferences.SEMI_AMORTIZED]["decoder_calls"] == 10 * 8 + draws
+    assert rows[inferences.FULL_RANK]["decoder_calls"] == 500 * 8 + draws
+    assert rows["importance bound, K = 5000"]["decoder_calls"] == 5000
+
+
+def test_coverage_pairs_each_simulated_latent_with_its_own_posterior(linear):
+    """Exact families cover 90%; latents paired with another image's draws would cover far less."""
+    _, rows, _ = linear
+    for name in (inferences.FULL_RANK, inferences.HMC):
+        row = rows[name]
+        assert abs(row["coverage"] - 0.9) < 4 * max(row["coverage_stderr"], 0.04)
+        assert row["coverage"] > 0.7
+
+
+def test_unresolved_quadrature_is_no_exact_row(linear):
+    finished, _, _ = linear
+    exact = inferences.find(finished, inferences.EXACT)
+    grid = exact.outcome.grid
+    evidence = quadrature.evidence(grid.log_evidence, grid.error.at[0].set(0.02))
+    doubtful = exact._replace(outcome=exact.outcome._replace(evidence=evidence))
+    others = [entry for entry in finished if entry is not exact]
+    rows = {row["method"]: row for row in inferences.rows("linear", [doubtful, *others])}
+    assert rows[inferences.EXACT]["kind"] == "estimate"
+    bounds = [row["log_prob"] for row in rows.values() if row["kind"] == "lower"]
+    assert min(row["gap"] for row in rows.values() if row["kind"] == "lower") == 0
+    assert rows[inferences.HMC]["mean_error"] is None  # it is the reference now
+    assert len(bounds) == 9
 
 
 def test_model_rows_pair_images_and_pool_seeds():

@@ -174,6 +174,11 @@ def test_non_finite_training_metric_stops_with_the_best_state():
     assert "\n" not in str(error.value)
     assert error.value.result.state == 4
     assert error.value.result.best_epoch == 2
+    # What it carries can be trained on: nothing in it has given its memory away.
+    progress = error.value.result.progress
+    assert (int(progress.state), int(progress.epoch)) == (4, 2)
+    with pytest.raises(training.NonFiniteError, match="epoch 3: train kl"):
+        training.fit(KEY, system, ONE_STEP, ONE_STEP, config, resume_from=progress)
 
 
 def test_non_finite_validation_stops():

@@ -116,7 +116,7 @@ def figures(
         *(
             _contours(name, entries, x, dataset)
             for name, entries in finished.items()
-            if inferences.find(entries, inferences.EXACT)
+            if inferences.find_exact(entries)
         ),
         _pictures([seeds[0] for seeds in scored], dataset, x),
         _curves([seeds[0] for seeds in scored], dataset),
@@ -141,7 +141,7 @@ def _ladder(name: str, entries: list[Finished]) -> Picture:
 
 def _gaps(finished: dict[str, list[Finished]]) -> Picture:
     gaps = [_decomposition(entries) for entries in finished.values()]
-    stderr = [np.hypot(*_pooled(gap.stderr_approximation, gap.stderr_amortization)) for gap in gaps]
+    stderr = [float(np.sqrt(np.sum(gap.stderr_total**2)) / len(gap.stderr_total)) for gap in gaps]
     figure = plots.gap_bars(
         list(finished),
         np.array([float(np.mean(gap.approximation)) for gap in gaps]),
@@ -157,16 +157,10 @@ def _gaps(finished: dict[str, list[Finished]]) -> Picture:
 
 
 def _decomposition(entries: list[Finished]):
-    best = inferences.find(entries, inferences.EXACT) or inferences.find(
-        entries, inferences.ANNEALED_GUIDE
-    )
+    best = inferences.find_exact(entries) or inferences.find(entries, inferences.ANNEALED_GUIDE)
     amortized = inferences.find(entries, inferences.AMORTIZED).outcome.evidence
     fitted = inferences.find(entries, inferences.MEAN_FIELD).outcome.fitted
     return decompose(best.outcome.evidence, amortized, fitted)
-
-
-def _pooled(*stderrs):
-    return [float(np.sqrt(np.sum(np.asarray(s) ** 2)) / len(s)) for s in stderrs]
 
 
 def _contours(name: str, entries: list[Finished], x, dataset: Dataset) -> Picture:

@@ -27,7 +27,7 @@ from bayes_jax import (
 )
 from bayes_jax.calibration import Coverage, interval_coverage
 from bayes_jax.diagnostics import Diagnostics
-from bayes_jax.estimates import EvidenceKind, exact_evidence
+from bayes_jax.estimates import EvidenceKind
 from bayes_jax.exact import quadrature
 from bayes_jax.variational import FittedPosterior, sample_fitted
 from vae_jax.configs import InferenceBudget
@@ -201,6 +201,7 @@ def _row(model_name, entry: Finished, best, reference) -> dict:
         "k_hat": None if outcome.k_hat is None else float(jnp.median(outcome.k_hat)),
         "rhat": None if diagnostics is None else float(jnp.max(diagnostics.rhat)),
         "ess": None if diagnostics is None else float(jnp.min(diagnostics.ess_bulk)),
+        "num_invalid": None if diagnostics is None else int(jnp.sum(~diagnostics.valid)),
         "decoder_calls": outcome.decoder_calls,
         "num_images": num_images,
         "seconds": entry.seconds / num_images,
@@ -221,19 +222,22 @@ def _summary(evidence: Evidence | None):
 
 
 def _best_log_prob(finished: list[Finished]) -> float:
-    exact = _exact(finished)
-    candidates = [exact] if exact else finished
-    values = [_summary(entry.outcome.evidence)[0] for entry in candidates]
-    return max(value for value in values if value is not None)
+    exact = find_exact(finished)
+    if exact:
+        return _summary(exact.outcome.evidence)[0]
+    known = (entry.outcome.evidence for entry in finished)
+    # An estimate may lie above the truth: only bounds can be the highest bound.
+    return max(_summary(e)[0] for e in known if e is not None and e.kind == EvidenceKind.LOWER)
 
 
 def _reference(finished: list[Finished]) -> Finished | None:
     """Whose posterior moments the others are held against: exact, else the long MCMC run."""
     chains = (entry for entry in finished if entry.outcome.diagnostics is not None)
-    return _exact(finished) or next(chains, None)
+    return find_exact(finished) or next(chains, None)
 
 
-def _exact(finished: list[Finished]) -> Finished | None:
+def find_exact(finished: list[Finished]) -> Finished | None:
+    """The method whose evidence is exact, if one is."""
     known = (entry for entry in finished if entry.outcome.evidence is not None)
     return next((e for e in known if e.outcome.evidence.kind == EvidenceKind.EXACT), None)
 
@@ -243,7 +247,9 @@ def _mean_error(entry: Finished, reference: Finished | None) -> float | None:
         return None
     num = min(len(entry.outcome.mean), len(reference.outcome.mean))
     error = entry.outcome.mean[:num] - reference.outcome.mean[:num]
-    return float(jnp.sqrt(jnp.mean((error / reference.outcome.scale[:num]) ** 2)))
+    squares = jnp.mean((error / reference.outcome.scale[:num]) ** 2, axis=-1)
+    chains = reference.outcome.diagnostics
+    return float(jnp.sqrt(jnp.mean(squares, where=None if chains is None else chains.valid[:num])))
 
 
 def _num_images(outcome: Outcome) -> int:
@@ -255,7 +261,7 @@ def _quadrature(key, setting: Setting, x) -> Outcome:
     grid = quadrature.posteriors(setting.model, x, batch_size=8)
     variance = jnp.diagonal(grid.covariance, axis1=-2, axis2=-1)
     return Outcome(
-        evidence=exact_evidence(grid.log_evidence),
+        evidence=quadrature.evidence(grid.log_evidence, grid.error),
         mean=grid.mean,
         scale=jnp.sqrt(variance),
         grid=grid,
@@ -308,7 +314,7 @@ def _fitted(key, setting: Setting, x, *, family, num_steps: int = 500) -> Outcom
         draws=sample_fitted(key_draws, fitted, family=family, num_samples=NUM_COVERAGE_DRAWS),
         k_hat=pareto_k_hat(fitted.log_weight),
         fitted=fitted,
-        decoder_calls=num_steps * num_samples,
+        decoder_calls=num_steps * num_samples + setting.budget.num_elbo_samples,
     )
 
 

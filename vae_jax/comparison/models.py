@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from bayes_jax import Evidence, GenerativeModel
 from bayes_jax.errors import InputError
@@ -20,6 +20,7 @@ from vae_jax.objectives import active_units
 from vae_jax.timing import timed
 
 NUM_TIMED_SAMPLES = 1000
+EVALUATION_STREAM = 0xE7A1
 
 #: The rows of each track, and what a person reads for each system.
 TRACKS: dict[Head, tuple[str, ...]] = {
@@ -72,6 +73,11 @@ class Scored(NamedTuple):
     seconds_per_sample: float
     seconds_per_evidence: float
     active_units: int | None
+
+
+def evaluation_key(seed: int) -> PRNGKeyArray:
+    """The key of everything after training, apart from all keys that training splits off."""
+    return jax.random.fold_in(jax.random.key(seed), EVALUATION_STREAM)
 
 
 def test_images(dataset: Dataset, budget: InferenceBudget) -> Float[Array, "image dim"]:

@@ -26,6 +26,9 @@ from vae_jax.priors import standard_normal
 from vae_jax.systems.base import System
 from vae_jax.systems.gradient import gradient_system
 
+# Images annealed at once: a whole test split with all its chains need not fit into memory.
+EVIDENCE_BATCH = 256
+
 
 class Family(NamedTuple):
     """How params make a model and its guide.
@@ -80,7 +83,9 @@ def _amortized_system(config: VAEConfig, spec: ObservationSpec, objective: Calla
         latent, guide = family.latent(params), family.guide(params)
         return GenerativeModel(
             sample=lambda key, num: simulate(key, latent, num)[1],
-            log_evidence=lambda key, x: annealed_evidence(key, latent, x, guide=guide),
+            log_evidence=lambda key, x: annealed_evidence(
+                key, latent, x, guide=guide, batch_size=EVIDENCE_BATCH
+            ),
             latent=latent,
             guide=guide,
         )
