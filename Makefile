@@ -42,7 +42,7 @@ compare: $(STAMP)
 
 test: $(STAMP)
 	@echo "Running the quick tests on $(WORKERS) workers (the long ones: make test-long)"
-	@$(RUN) -m pytest -n $(WORKERS) -m "not long"
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not long"
 
 test-long: $(STAMP)
 	@echo "Running the tests that take minutes on $(WORKERS) workers"

@@ -18,3 +18,12 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of data sets: set VAE_JAX_DATA, or make {beside}")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compilations():
+    """Compiled programs of a finished file are of no use to the next, and gigabytes by the end."""
+    yield
+    import jax
+
+    jax.clear_caches()
