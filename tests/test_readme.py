@@ -1,5 +1,6 @@
 """The README: its examples run as they stand there and give known answers; its commands exist."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -205,3 +206,22 @@ def test_the_files_it_names_exist():
         assert list(ROOT.glob(f"*/{name}")), name
     for name in re.findall(r"^ *(\w+/)", section("The house"), re.M):
         assert [path for path in (ROOT / name, *ROOT.glob(f"*/{name}")) if path.is_dir()], name
+
+
+def test_its_numbers_are_those_of_the_file_it_names():
+    block = README.split("<!-- results -->")[1].split("<!-- /results -->")[0]
+    path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
+    content = json.loads((ROOT / path).read_text())
+    assert content["meta"]["git"] in block
+    shown = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in block.splitlines()
+        if line.startswith("| ") and "---" not in line and "log p(x)" not in line
+    ]
+    rows = content["rows"]
+    assert len(shown) == len(rows)
+    for cells, row in zip(shown, rows, strict=True):
+        assert cells[0] == (row["method"] if row["table"] == "inference" else row["model"])
+        if row["log_prob"] is not None:
+            value = cells[1].split(" ± ")[0]
+            assert abs(float(value) - row["log_prob"]) <= 0.5 * 10.0 ** -len(value.split(".")[1])
