@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from vae_jax.arguments import parse
 from vae_jax.configs import ConfigError
-from vae_jax.tables import Table, cell, is_numeric
+from vae_jax.tables import Table, cell, explanation, is_numeric
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes: failed while running, wrong arguments or input, stopped by Ctrl-C."""
@@ -100,7 +100,7 @@ def print_table(table: Table) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    drawn = RichTable(title=table.title, caption=table.note or None, title_justify="left")
+    drawn = RichTable(title=table.title, caption=explanation(table) or None, title_justify="left")
     drawn.caption_justify = "left"
     for column in table.columns:
         justify = "right" if is_numeric(table, column) else "left"

@@ -4,6 +4,7 @@ import numpy as np
 
 from bayes_jax.estimates import Gaps
 from vae_jax import plots
+from vae_jax.comparison import columns
 from vae_jax.comparison.inferences import Finished
 from vae_jax.configs import InferenceBudget
 from vae_jax.report import Picture
@@ -11,30 +12,22 @@ from vae_jax.run_inference import decomposition, evidence_rows, gap_rows, poster
 from vae_jax.tables import Column, Table
 
 _EVIDENCE_COLUMNS = [
-    Column("method", "inference"),
-    Column("log_prob", "log p(x), nats per image", ".3f", "stderr"),
-    Column("stderr_images", "± over images", ".3f"),
-    Column("kind", "kind"),
-    Column("gap", "below best", ".3f"),
-    Column("mean_error", "mean error, sd", ".3f"),
-    Column("k_hat", "k-hat", ".2f"),
-    Column("seconds", "s / image", ".4f"),
-    Column("num_images", "images"),
+    columns.METHOD,
+    columns.LOG_PROB,
+    columns.STDERR_IMAGES,
+    columns.KIND,
+    columns.BELOW_BEST,
+    columns.MEAN_ERROR,
+    columns.K_HAT,
+    columns.SECONDS,
+    columns.NUM_IMAGES,
 ]
-_EVIDENCE_NOTE = (
-    "log p(x): mean over the images, ± Monte Carlo standard error; '± over images' is what other "
-    "test images would change. kind: 'exact' is the value, 'lower' a bound below it in "
-    "expectation. below best: distance to the exact value, or where there is none to the highest "
-    "bound. mean error: root mean square distance of the posterior mean to the reference (exact, "
-    "else MCMC) in its standard deviations. k-hat: median Pareto shape of the importance weights, "
-    "trust below 0.7. s / image: compilation apart."
-)
 _GAP_COLUMNS = [
     Column("method", "gap"),
     Column("gap", "nats per image", ".3f", "stderr"),
-    Column("stderr_images", "± over images", ".3f"),
+    columns.STDERR_IMAGES,
     Column("largest", "largest", ".3f"),
-    Column("num_images", "images"),
+    columns.NUM_IMAGES,
 ]
 _GAP_NOTE = (
     "approximation gap: log p(x) minus the best ELBO a diagonal Gaussian can reach for each image; "
@@ -43,21 +36,17 @@ _GAP_NOTE = (
 )
 _POSTERIOR_COLUMNS = [
     Column("method", "sampler"),
-    Column("num_converged", "converged"),
-    Column("num_images", "images"),
-    Column("rhat", "max R-hat", ".3f"),
-    Column("ess", "min bulk ESS", ".0f"),
-    Column("ess_tail", "min tail ESS", ".0f"),
-    Column("ebfmi", "min E-BFMI", ".2f"),
-    Column("diverging", "divergences"),
-    Column("mean_error", "mean error, sd", ".3f"),
-    Column("seconds", "s / image", ".4f"),
+    columns.CONVERGED,
+    columns.NUM_IMAGES,
+    columns.MAX_RHAT,
+    columns.MIN_ESS,
+    columns.MIN_TAIL_ESS,
+    columns.MIN_EBFMI,
+    columns.DIVERGENCES,
+    columns.MEAN_ERROR,
+    columns.SECONDS,
 ]
-_POSTERIOR_NOTE = (
-    "R-hat, ESS and E-BFMI: worst latent of the worst image; divergences: of all images. An image "
-    "has converged with R-hat below 1.01, ESS of at least 100 per chain, E-BFMI of at least 0.3 "
-    "and no divergence; where images are missing, raise --num-draws."
-)
+_POSTERIOR_NOTE = "Where images have not converged, raise --num-draws."
 
 
 def introduction(run_name: str, data_name: str, budget: InferenceBudget, num_images: int) -> str:
@@ -78,7 +67,7 @@ def tables(name: str, finished: list[Finished], budget: InferenceBudget) -> list
         finished: of one run.
         budget: what was spent.
     """
-    found = [Table("Evidence", evidence_rows(name, finished), _EVIDENCE_COLUMNS, _EVIDENCE_NOTE)]
+    found = [Table("Evidence", evidence_rows(name, finished), _EVIDENCE_COLUMNS)]
     gaps = decomposition(finished)
     if gaps is not None:
         found.append(Table("Gaps", gap_rows(name, gaps), _GAP_COLUMNS, _GAP_NOTE))

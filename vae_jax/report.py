@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from vae_jax.records import to_json, to_plain, write_bytes
 from vae_jax.runs import FIGURES, REPORT, results
-from vae_jax.tables import Column, Table, cell, is_numeric
+from vae_jax.tables import Column, Table, cell, explanation, is_numeric
 
 __all__ = ["Column", "Picture", "Table", "png", "write"]
 
@@ -122,7 +122,7 @@ def _table(table: Table) -> str:
     return (
         f"<section><h2>{html.escape(table.title)}</h2>\n"
         f'<div class="wide"><table><thead><tr>{header}</tr></thead>\n<tbody>{body}</tbody></table>'
-        f'</div>\n<div class="note">{_paragraphs(table.note)}</div></section>'
+        f'</div>\n<div class="note">{_paragraphs(explanation(table))}</div></section>'
     )
 
 

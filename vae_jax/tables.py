@@ -15,12 +15,14 @@ class Column(NamedTuple):
         header: what it is, with its unit.
         format: a format specification for numbers, such as ".2f".
         stderr: key of the standard error shown behind the value as ± error; None shows none.
+        meaning: what the header does not say, for a person who has not read the code.
     """
 
     key: str
     header: str
     format: str = ""
     stderr: str | None = None
+    meaning: str = ""
 
 
 class Table(NamedTuple):
@@ -30,13 +32,19 @@ class Table(NamedTuple):
         title: what the table compares.
         rows: one dict a row; keys without a column are kept for results.json.
         columns: what to show, left to right.
-        note: what the columns mean and how to read them, for a person who has not read the code.
+        note: what to know beyond what the columns mean.
     """
 
     title: str
     rows: list[dict]
     columns: list[Column]
     note: str = ""
+
+
+def explanation(table: Table) -> str:
+    """What stands under a table: the meaning of each column, then the note."""
+    meanings = [f"{column.header}: {column.meaning}." for column in table.columns if column.meaning]
+    return " ".join([*meanings, *([table.note] if table.note else [])])
 
 
 def cell(row: dict, column: Column) -> str:

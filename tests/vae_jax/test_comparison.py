@@ -1,17 +1,21 @@
 """The comparison's rows: the numbers are the engines', the order of models is the known one."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
 from numpyro import distributions as dist
+from scipy import stats
 
 from bayes_jax import InputError, LatentModel, simulate
 from bayes_jax.exact import linear_gaussian, quadrature
 from vae_jax.comparison import exhibit, inferences, models
 from vae_jax.configs import DataConfig, InferenceBudget, TrainConfig
 from vae_jax.data.arrays import load
+from vae_jax.tables import Table, explanation
 
 BUDGET = InferenceBudget(
     num_images=12,
@@ -64,27 +68,51 @@ def test_bounds_are_ordered_as_their_cost(linear):
     assert values[0] < values[1] < values[2]
     # A Gaussian posterior is full-rank's family: nothing is left.
     assert abs(rows[inferences.FULL_RANK]["gap"]) < 5e-3
-    assert abs(rows[inferences.ANNEALED_GUIDE]["gap"]) < 0.1
 
 
 def test_amortized_gap_is_the_divergence(linear):
     """The guide's shift alone costs shift^2 / 2 in units of the conditional scale, at least."""
     _, rows, _ = linear
     assert rows[inferences.AMORTIZED]["gap"] > 2 * 0.5 * (1 / 3) ** 2
-    np.testing.assert_allclose(rows[inferences.AMORTIZED]["mean_error"], 1 / 3, atol=0.04)
-    assert rows[inferences.HMC]["mean_error"] < 0.12
+    # Both means are of draws: so many standard deviations of a mean of that many.
+    error = 4 / np.sqrt(BUDGET.num_elbo_samples)
+    np.testing.assert_allclose(rows[inferences.AMORTIZED]["mean_error"], 1 / 3, atol=error)
 
 
-def test_ladder_rises_and_annealing_from_the_prior_arrives(linear):
-    _, rows, _ = linear
+def test_chains_miss_the_mean_by_their_own_error(linear):
+    """The mean square error in sds is a scaled chi-square, with the scale the chains report."""
+    finished, rows, _ = linear
+    diagnostics = inferences.find(finished, inferences.HMC).outcome.diagnostics
+    scale = inferences.find(finished, inferences.EXACT).outcome.scale[: len(diagnostics.valid)]
+    expected = np.asarray(diagnostics.mcse_mean / scale) ** 2
+    most = np.mean(expected) * stats.chi2.ppf(1 - 6e-5, expected.size) / expected.size
+    assert rows[inferences.HMC]["mean_error"] ** 2 < most
+
+
+def test_ladder_rises(linear):
+    """Image by image, the bound of more samples is the higher one."""
+    finished, rows, _ = linear
     names = [f"importance bound, K = {num}" for num in (1, 50, 5000)]
-    values = [rows[name]["log_prob"] for name in names]
-    assert values[0] < values[1] + 0.05
-    assert values[1] < values[2] + 0.05
-    assert abs(rows[names[2]]["gap"]) < 0.02
-    assert abs(rows["annealed from the prior"]["gap"]) < 0.3
+    bounds = [np.asarray(inferences.find(finished, name).outcome.evidence.lower) for name in names]
+    for few, many in itertools.pairwise(bounds):
+        rise = many - few
+        assert np.mean(rise) > -4 * np.std(rise, ddof=1) / np.sqrt(len(rise))
+    assert np.mean(bounds[2] - bounds[0]) > 0
     semi = rows[inferences.SEMI_AMORTIZED]["log_prob"]
     assert rows[inferences.AMORTIZED]["log_prob"] < semi < rows[inferences.FULL_RANK]["log_prob"]
+
+
+@pytest.mark.parametrize(
+    "name", ["importance bound, K = 5000", "annealed from the prior", inferences.ANNEALED_GUIDE]
+)
+def test_tight_bounds_arrive_within_their_error(linear, name):
+    """The log of an unbiased estimate of relative variance v lies v / 2 below, to leading order."""
+    finished, _, exact = linear
+    evidence = inferences.find(finished, name).outcome.evidence
+    variance = np.asarray(evidence.stderr_lower) ** 2
+    error = 4 * np.sqrt(np.sum(variance)) / len(variance)
+    gap = float(np.mean(exact - evidence.lower))
+    assert -error < gap < error + np.mean(variance)
 
 
 def test_decoder_calls_are_all_counted(linear):
@@ -100,9 +128,9 @@ def test_coverage_pairs_each_simulated_latent_with_its_own_posterior(linear):
     """Exact families cover 90%; latents paired with another image's draws would cover far less."""
     _, rows, _ = linear
     for name in (inferences.FULL_RANK, inferences.HMC):
-        row = rows[name]
-        assert abs(row["coverage"] - 0.9) < 4 * max(row["coverage_stderr"], 0.04)
-        assert row["coverage"] > 0.7
+        # Of so many coin tosses, as if the two latents of an image were one.
+        stderr = np.sqrt(0.9 * 0.1 / rows[name]["num_images"])
+        assert abs(rows[name]["coverage"] - 0.9) < 4 * stderr, name
 
 
 def test_unresolved_quadrature_is_no_exact_row(linear):
@@ -181,7 +209,7 @@ def test_wrong_requests_are_named(call, message):
         call()
 
 
-def test_tables_explain_every_column():
-    explained = exhibit.INFERENCE_NOTE
+def test_tables_explain_what_a_header_cannot():
+    table = Table("t", [], exhibit.INFERENCE_COLUMNS)
     for header in ("log p(x)", "kind", "below best", "mean error", "90% coverage", "k-hat"):
-        assert header in explained
+        assert header in explanation(table)

@@ -10,6 +10,8 @@ import pytest
 from matplotlib.text import Text
 
 from vae_jax import plots
+from vae_jax.plots import images as image_plots
+from vae_jax.plots import posteriors
 
 RNG = np.random.default_rng(0)
 COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.4]])
@@ -46,7 +48,7 @@ def test_nothing_needs_a_window():
 
 def test_a_mosaic_keeps_reading_order():
     images = np.arange(5, dtype=float)[:, None, None] / 10 * np.ones((5, 4, 3))
-    mosaic = plots._mosaic(images, 2)
+    mosaic = image_plots._mosaic(images, 2)
     assert mosaic.shape == (3 * 5 - 1, 2 * 4 - 1)
     np.testing.assert_array_equal(mosaic[0], [0, 0, 0, np.nan, 0.1, 0.1, 0.1])
     np.testing.assert_array_equal(mosaic[-1], [0.4, 0.4, 0.4, np.nan, np.nan, np.nan, np.nan])
@@ -97,13 +99,13 @@ def test_regions_of_a_gaussian_end_at_their_share(share):
     """The density on the border of the region with mass s is (1 - s) of the peak's."""
     axis = np.linspace(-7, 7, 401)
     density = np.exp(-0.5 * (axis[:, None] ** 2 + axis**2))
-    (level,) = plots.region_levels(density, [share])
+    (level,) = posteriors.region_levels(density, [share])
     assert level == pytest.approx(1 - share, rel=0.01)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.95])
 def test_ellipses_hold_their_share(share):
-    border = plots._ellipse(LOC, COVARIANCE, share)
+    border = posteriors._ellipse(LOC, COVARIANCE, share)
     inverse = np.linalg.inv(COVARIANCE)
     radii = np.einsum("pi,ij,pj->p", border - LOC, inverse, border - LOC)
     np.testing.assert_allclose(radii, radii[0])
@@ -117,7 +119,7 @@ def test_a_raster_is_the_density_of_its_lattice():
     points, weights = lattice()
     case = plots.PosteriorCase(np.zeros((8, 8)), points, weights, {})
     first, second = np.linspace(-3.6, 4.4, 160), np.linspace(-5, 3, 160)
-    density = plots._rasterize(case, first, second)
+    density = posteriors._rasterize(case, first, second)
     density /= density.sum()
     mean = np.array([density.sum(axis=0) @ first, density.sum(axis=1) @ second])
     np.testing.assert_allclose(mean, LOC, atol=1e-3)
@@ -133,10 +135,10 @@ def test_outlines_of_the_exact_gaussian_lie_on_its_regions():
     case = plots.PosteriorCase(image, points, weights, {"exact Gaussian": (LOC, COVARIANCE)})
     figure = rendered(plots.posterior_contours([case] * 5))
     panel = figure.axes[0]
-    density = plots._rasterize(
-        case, *(np.linspace(*plots._extent(case), 160)[:, i] for i in (0, 1))
+    density = posteriors._rasterize(
+        case, *(np.linspace(*posteriors._extent(case), 160)[:, i] for i in (0, 1))
     )
-    levels = plots.region_levels(density / density.max(), [0.5, 0.95])
+    levels = posteriors.region_levels(density / density.max(), [0.5, 0.95])
     np.testing.assert_allclose(levels, [0.5, 0.05], rtol=0.05)
     assert len(panel.lines) == 2
     for line in panel.lines:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bayes_jax.estimates import EvidenceKind
-from vae_jax.tables import ABSENT, Column, Table, cell, is_numeric
+from vae_jax.tables import ABSENT, Column, Table, cell, explanation, is_numeric
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,13 @@ def test_numbers_are_told_from_words():
     columns = [Column("model", "M"), Column("kind", "K"), Column("a", "A")]
     table = Table("t", rows, columns)
     assert [is_numeric(table, column) for column in columns] == [False, False, True]
+
+
+def test_what_stands_under_a_table_comes_from_its_columns_and_its_note():
+    columns = [
+        Column("m", "M"),
+        Column("a", "A", meaning="how much"),
+        Column("b", "B", meaning="b"),
+    ]
+    assert explanation(Table("t", [], columns, "Mind this.")) == "A: how much. B: b. Mind this."
+    assert explanation(Table("t", [], columns[:1])) == ""

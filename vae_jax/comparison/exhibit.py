@@ -6,7 +6,7 @@ import numpy as np
 from bayes_jax.exact.quadrature import GridPosterior
 from bayes_jax.gaps import decompose
 from vae_jax import plots
-from vae_jax.comparison import inferences
+from vae_jax.comparison import columns, inferences
 from vae_jax.comparison.inferences import Finished
 from vae_jax.comparison.models import Scored, title
 from vae_jax.configs import InferenceBudget
@@ -19,48 +19,52 @@ NUM_CONTOURS = 8
 NUM_SHOWN = 10
 
 INFERENCE_COLUMNS = [
-    Column("method", "inference"),
-    Column("log_prob", "log p(x), nats", ".3f", "stderr"),
-    Column("kind", "kind"),
-    Column("gap", "below best", ".3f"),
-    Column("mean_error", "mean error, sd", ".3f"),
-    Column("coverage", "90% coverage", ".3f", "coverage_stderr"),
-    Column("k_hat", "k-hat", ".2f"),
-    Column("rhat", "max R-hat", ".3f"),
-    Column("ess", "min ESS", ".0f"),
-    Column("decoder_calls", "decoder calls", ",.0f"),
-    Column("seconds", "s / image", ".4f"),
-    Column("num_images", "images"),
+    columns.METHOD,
+    columns.LOG_PROB,
+    columns.KIND,
+    columns.BELOW_BEST,
+    columns.MEAN_ERROR,
+    columns.COVERAGE,
+    columns.K_HAT,
+    columns.MAX_RHAT,
+    columns.MIN_ESS,
+    columns.DECODER_CALLS,
+    columns.SECONDS,
+    columns.NUM_IMAGES,
 ]
-INFERENCE_NOTE = (
-    "log p(x): mean over the same test images, ± Monte Carlo standard error. kind: 'exact' is the "
-    "value, 'lower' a bound below it in expectation. below best: distance to the exact value, or "
-    "where there is none to the highest bound. mean error: root mean square distance of the "
-    "posterior mean to the reference (exact, else the HMC row), in posterior standard deviations. "
-    "90% coverage: how often the central interval holds the true z of images simulated from the "
-    "model (as many as test images); less than 0.9 is overconfident. k-hat: median Pareto shape "
-    "of the importance weights, trust below 0.7. R-hat and ESS: worst latent of the worst image. "
-    "decoder calls: evaluations or gradients of p(x|z) per image. s / image: compilation apart."
-)
 MODEL_COLUMNS = [
     Column("model", "model"),
-    Column("log_prob", "test log p(x), nats", ".3f", "stderr"),
-    Column("kind", "kind"),
-    Column("difference", "to the best", ".3f", "difference_stderr"),
-    Column("bits_per_dim", "bits / pixel", ".4f"),
-    Column("active_units", "active units"),
+    Column(
+        "log_prob",
+        "test log p(x), nats",
+        ".3f",
+        "stderr",
+        "mean over the same test images, ± standard error over images",
+    ),
+    Column(
+        "kind",
+        "kind",
+        meaning="'exact' in closed form, 'lower' annealed from the encoder's posterior",
+    ),
+    Column(
+        "difference",
+        "to the best",
+        ".3f",
+        "difference_stderr",
+        "paired difference image by image, ± its standard error, which is what tells two models "
+        "apart",
+    ),
+    Column("bits_per_dim", "bits / pixel", ".4f", meaning="of the grey level or bit"),
+    Column(
+        "active_units",
+        "active units",
+        meaning="latents whose encoded mean varies over images by more than 0.01",
+    ),
     Column("train_seconds", "train s", ".1f"),
     Column("seconds_per_sample", "s / sample", ".2e"),
-    Column("num_images", "images"),
+    columns.NUM_IMAGES,
 ]
 SPREAD_COLUMN = Column("spread", "sd over seeds", ".3f")
-MODEL_NOTE = (
-    "test log p(x): mean over the same test images, ± standard error over images; 'exact' in "
-    "closed form, 'lower' annealed from the encoder's posterior. to the best: paired difference "
-    "image by image, ± its standard error, which is what tells two models apart. bits / pixel: of "
-    "the grey level or bit. active units: latents whose encoded mean varies over images by more "
-    "than 0.01."
-)
 
 
 def introduction(dataset: Dataset, budget: InferenceBudget) -> str:
@@ -79,21 +83,21 @@ def introduction(dataset: Dataset, budget: InferenceBudget) -> str:
 def inference_table(name: str, entries: list[Finished]) -> Table:
     """One decoder, every inference."""
     rows = inferences.rows(name, entries)
-    return Table(f"One decoder, every inference: {name}", rows, INFERENCE_COLUMNS, INFERENCE_NOTE)
+    return Table(f"One decoder, every inference: {name}", rows, INFERENCE_COLUMNS)
 
 
 def model_table(rows: list[dict], dataset: Dataset) -> Table:
     """Every model, the same data."""
-    columns = list(MODEL_COLUMNS)
+    shown = list(MODEL_COLUMNS)
     if any(row["spread"] is not None for row in rows):
-        columns.insert(2, SPREAD_COLUMN)
-    note = MODEL_NOTE
+        shown.insert(2, SPREAD_COLUMN)
+    note = ""
     if dataset.spec.head == "gaussian":
-        note += (
-            f" Pixels are (level + u) / {dataset.num_levels} with u fixed by the data seed; every "
+        note = (
+            f"Pixels are (level + u) / {dataset.num_levels} with u fixed by the data seed; every "
             f"Gaussian variance has the floor {dataset.spec.min_variance:.2e}, that of u."
         )
-    return Table(f"Every model, the same data: {dataset.name}", rows, columns, note)
+    return Table(f"Every model, the same data: {dataset.name}", rows, shown, note)
 
 
 def figures(

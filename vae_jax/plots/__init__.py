@@ -1,0 +1,25 @@
+"""Arrays in, Figure out: no files, no window, no global state.
+
+Pixels lie in [0, 1] (1 is white), densities are in nats per image. Colours are those of Okabe and
+Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/color).
+"""
+
+from vae_jax.plots.evidence import evidence_ladder, gap_bars, gap_profile
+from vae_jax.plots.images import ModelImages, image_grid, samples_and_reconstructions
+from vae_jax.plots.posteriors import PosteriorCase, posterior_contours
+from vae_jax.plots.style import PALETTE
+from vae_jax.plots.training import Curve, training_curves
+
+__all__ = [
+    "PALETTE",
+    "Curve",
+    "ModelImages",
+    "PosteriorCase",
+    "evidence_ladder",
+    "gap_bars",
+    "gap_profile",
+    "image_grid",
+    "posterior_contours",
+    "samples_and_reconstructions",
+    "training_curves",
+]

@@ -1,0 +1,95 @@
+"""Images side by side: what models draw and what they give back."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vae_jax.plots.style import set_title, styled
+
+# What lies between images is NaN: coloured, or white pixels would flow into it.
+GREYS = matplotlib.colormaps["gray"].with_extremes(bad="#7b9cc4")
+
+
+class ModelImages(NamedTuple):
+    """What one model draws and gives back.
+
+    Attributes:
+        name: of the model.
+        samples: `[num, height, width]`.
+        originals: `[num, height, width]`, test images.
+        reconstructions: of the originals, or None where the model has none.
+    """
+
+    name: str
+    samples: np.ndarray
+    originals: np.ndarray
+    reconstructions: np.ndarray | None
+
+
+@styled
+def image_grid(
+    images: Float[np.ndarray, "num height width"], *, title: str, num_columns: int = 10
+) -> Figure:
+    """Images side by side, in reading order.
+
+    Args:
+        images: pixels in [0, 1].
+        title: of the figure.
+        num_columns: images in a row.
+    """
+    num_rows = -(-len(images) // num_columns)
+    _, height, width = images.shape
+    figure = Figure(figsize=(8, 0.5 + 8 * num_rows * height / (num_columns * width)))
+    axes = figure.subplots()
+    _show(axes, _mosaic(images, num_columns))
+    set_title(figure, title)
+    return figure
+
+
+@styled
+def samples_and_reconstructions(
+    models: Sequence[ModelImages], *, title: str = "What each model draws and gives back"
+) -> Figure:
+    """One row a model: samples on the left, originals above their reconstructions on the right.
+
+    Args:
+        models: at least one.
+        title: of the figure.
+    """
+    num_columns = len(models[0].originals)
+    _, height, width = models[0].originals.shape
+    row_height = 4.6 * 2 * height / (num_columns * width) + 0.35
+    figure = Figure(figsize=(10, 0.7 + row_height * len(models)))
+    for row, model in zip(figure.subplots(len(models), 2, squeeze=False), models, strict=True):
+        _show(row[0], _mosaic(model.samples[: 2 * num_columns], num_columns))
+        row[0].set_title(f"{model.name}: samples", loc="left")
+        if model.reconstructions is None:
+            row[1].set_axis_off()
+            row[1].text(0, 0.5, "no reconstructions: this model has no latent code for an image")
+            continue
+        pairs = np.concatenate([model.originals, model.reconstructions[:num_columns]])
+        _show(row[1], _mosaic(pairs, num_columns))
+        row[1].set_title(f"{model.name}: test images, reconstructions below", loc="left")
+    set_title(figure, title)
+    return figure
+
+
+def _mosaic(images: np.ndarray, num_columns: int) -> np.ndarray:
+    """Images in one, in reading order, NaN between them and where there is none."""
+    num, height, width = images.shape
+    num_rows = -(-num // num_columns)
+    gap = max(1, width // 14)
+    tiles = np.full((num_rows * num_columns, height + gap, width + gap), np.nan)
+    tiles[:num, :height, :width] = images
+    tiles = tiles.reshape(num_rows, num_columns, height + gap, width + gap)
+    return tiles.swapaxes(1, 2).reshape(num_rows * (height + gap), -1)[:-gap, :-gap]
+
+
+def _show(axes: Axes, image: np.ndarray) -> None:
+    axes.imshow(image, cmap=GREYS, vmin=0, vmax=1, interpolation="nearest")
+    axes.set_axis_off()
