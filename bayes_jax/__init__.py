@@ -2,7 +2,7 @@
 
 from bayes_jax import exact, mcmc
 from bayes_jax.annealing import annealed_draws, annealed_evidence
-from bayes_jax.diagnostics import diagnose
+from bayes_jax.diagnostics import diagnose, verdict
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws, Evidence, EvidenceKind, Gaps, WeightedDraws
 from bayes_jax.gaps import inference_gaps
@@ -40,4 +40,5 @@ __all__ = [
     "sample_posterior",
     "simulate",
     "to_numpyro",
+    "verdict",
 ]

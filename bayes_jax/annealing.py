@@ -29,6 +29,7 @@ from bayes_jax.estimates import Evidence, WeightedDraws
 from bayes_jax.hamiltonian import Point, hmc_move, num_noise
 from bayes_jax.mcmc import hmc
 from bayes_jax.mcmc.adaptation import initial_step_size
+from bayes_jax.mcmc.targets import make_target
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.noise import independent_draws, standard_normals
 from bayes_jax.transports import affine_from_draws
@@ -387,9 +388,9 @@ def _tune_steps(key, density, path: Path) -> Float[Array, " knot"]:
 
 
 def _posterior_factor(key, density, positions, factor) -> Float[Array, "latent latent"]:
-    state = hmc.init(density, positions, factor)
-    state = hmc.warm_up(key, density, state, num_warmup=NUM_COVARIANCE_MOVES)
-    return state.tuning.factor
+    target = make_target(density)
+    state = hmc.init(target, positions, factor)
+    return hmc.warm_up(key, target, state, num_warmup=NUM_COVARIANCE_MOVES).tuning.factor
 
 
 def _check_counts(num_chains: int, num_temperatures: int) -> None:

@@ -34,9 +34,23 @@ def map_observations(
     """
     num_rows = jax.tree.leaves(data)[0].shape[0]
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index_offset + jnp.arange(num_rows))
-    if batch_size is None or batch_size >= num_rows:
-        return jax.vmap(function)(keys, data)
-    return jax.lax.map(lambda row: function(*row), (keys, data), batch_size=batch_size)
+    return map_rows(lambda row: function(*row), (keys, data), batch_size=batch_size)
+
+
+def map_rows(function: Callable, rows: PyTree, *, batch_size: int | None = None) -> PyTree:
+    """Call `function(row)` for every row, `batch_size` of them in memory at once.
+
+    Args:
+        function: takes one row.
+        rows: a pytree whose leaves share their leading axis `[batch, ...]`.
+        batch_size: None takes all at once.
+
+    Returns:
+        The pytree of results, leaves `[batch, ...]`.
+    """
+    if batch_size is None or batch_size >= jax.tree.leaves(rows)[0].shape[0]:
+        return jax.vmap(function)(rows)
+    return jax.lax.map(function, rows, batch_size=batch_size)
 
 
 def check_batch(data: PyTree, batch_size: int | None) -> None:

@@ -50,6 +50,7 @@ class Draws(NamedTuple):
         diverging: how many kept transitions diverged, `[batch]`.
         num_grads: gradients of log p spent on this x, all chains, warm-up included, `[batch]`.
         valid: False for an x whose density or draws were not finite, `[batch]`.
+        from_prior: chains that were started wide beside a guide, `[batch, chain]`.
     """
 
     z: PyTree
@@ -59,6 +60,7 @@ class Draws(NamedTuple):
     diverging: Int[Array, " batch"]
     num_grads: Int[Array, " batch"]
     valid: Bool[Array, " batch"]
+    from_prior: Bool[Array, "batch chain"]
 
 
 class WeightedDraws(NamedTuple):

@@ -55,9 +55,9 @@ def value_and_gradient(log_density: Callable) -> Callable:
     return jax.value_and_grad(log_density)
 
 
-def identity(terms):
-    """`combine` for a plain log density."""
-    return terms
+def identity(value):
+    """`combine` for a plain log density; `settle` where the leapfrog lacks nothing."""
+    return value
 
 
 def leapfrog(
@@ -99,6 +99,7 @@ def hmc_move(
     factor: Float[Array, "latent latent"],
     step_size: Float[Array, ""],
     num_leapfrogs: int,
+    settle: Callable = identity,
 ) -> tuple[Point, MoveInfo]:
     """One HMC transition that leaves f invariant (Neal 2011, arXiv 1206.1901, section 3).
 
@@ -114,26 +115,27 @@ def hmc_move(
         factor: preconditioner, factor factorᵀ is about the covariance of f.
         step_size: about 1 for a Gaussian f in few dimensions.
         num_leapfrogs: gradients per move.
+        settle: proposal -> the same with log f in full precision, where the leapfrog went without.
 
     Returns:
         The next point and how the move went.
     """
     momentum = noise[:-2]
-    uniform_jitter, uniform_accept = ndtr(noise[-2]), ndtr(noise[-1])
     proposal, momentum_end = leapfrog(
         evaluate,
         combine,
         point,
         momentum,
         factor=factor,
-        step_size=step_size * (1 + JITTER * (2 * uniform_jitter - 1)),
+        step_size=step_size * (1 + JITTER * (2 * ndtr(noise[-2]) - 1)),
         num_leapfrogs=num_leapfrogs,
     )
+    proposal = settle(proposal)
     energy = _energy(combine, point, momentum)
     error = _energy(combine, proposal, momentum_end) - energy
     error = jnp.where(jnp.isnan(error), jnp.inf, error)
     accept_prob = jnp.minimum(1.0, jnp.exp(-error))
-    accepted = uniform_accept < accept_prob
+    accepted = ndtr(noise[-1]) < accept_prob
     point = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposal, point)
     return point, MoveInfo(accept_prob, energy, error > DIVERGENCE_THRESHOLD)
 

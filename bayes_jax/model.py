@@ -103,9 +103,11 @@ def compilable(tree):
     """
     if isinstance(tree, LatentModel):
         return tree._replace(likelihood=compilable(tree.likelihood))
-    if tree is None or isinstance(tree, Partial):
-        return tree
-    return Partial(tree)
+    if isinstance(tree, Partial):
+        if not any(callable(leaf) for leaf in jax.tree.leaves(tree)):
+            return tree
+        return jax.tree.map(lambda leaf: Partial(leaf) if callable(leaf) else leaf, tree)
+    return None if tree is None else Partial(tree)
 
 
 def latent_dim(model: LatentModel) -> int:

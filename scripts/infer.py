@@ -80,7 +80,7 @@ def main(command: Infer) -> None:
     x = dataset.test[: command.num_images].astype("float32")
     finished = infer(command, run.generative, x)
     name, budget = run.config.system, command.budget
-    tables = inference_report.tables(name, finished, budget)
+    tables = inference_report.tables(name, finished)
     images = latent_images.to_images(x, dataset.image_shape)
     page = report.write(
         command.out or command.run / "inference",

@@ -26,7 +26,7 @@ CORE = [
     *("jax", "flax", "optax", "numpyro", "chex", "orbax-checkpoint", "blackjax", "jaxtyping"),
     *("tyro", "rich", "matplotlib", "scikit-learn", "pooch"),
 ]
-EXTRAS = ["cuda12", "cuda13", "tpu", "bench", "test", "dev"]
+EXTRAS = ["cuda12", "cuda13", "tpu", "arviz", "bench", "test", "dev"]
 
 
 def module_name(path: Path, root: Path = ROOT) -> str:
@@ -205,7 +205,9 @@ def test_every_dependency_is_pinned_to_a_version_that_is_allowed(python):
     assert PROJECT["requires-python"] == ">=3.11"
     pinned = pins(python)
     extras = PROJECT["optional-dependencies"]
-    lines = PROJECT["dependencies"] + extras["test"] + extras["dev"] + extras["bench"]
+    lines = PROJECT["dependencies"] + [
+        line for extra in ("arviz", "bench", "test", "dev") for line in extras[extra]
+    ]
     for line in map(Requirement, lines):
         name = canonicalize_name(line.name)
         if name != PROJECT["name"]:

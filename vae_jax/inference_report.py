@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bayes_jax.diagnostics import ADVICE
 from bayes_jax.estimates import Gaps
 from vae_jax import plots
 from vae_jax.comparison import columns
@@ -36,8 +37,7 @@ _GAP_NOTE = (
 )
 _POSTERIOR_COLUMNS = [
     Column("method", "sampler"),
-    columns.CONVERGED,
-    columns.NUM_IMAGES,
+    columns.VERDICT,
     columns.MAX_RHAT,
     columns.MIN_ESS,
     columns.MIN_TAIL_ESS,
@@ -46,7 +46,6 @@ _POSTERIOR_COLUMNS = [
     columns.MEAN_ERROR,
     columns.SECONDS,
 ]
-_POSTERIOR_NOTE = "Where images have not converged, raise --num-draws."
 
 
 def introduction(run_name: str, data_name: str, budget: InferenceBudget, num_images: int) -> str:
@@ -59,22 +58,29 @@ def introduction(run_name: str, data_name: str, budget: InferenceBudget, num_ima
     )
 
 
-def tables(name: str, finished: list[Finished], budget: InferenceBudget) -> list[Table]:
+def tables(name: str, finished: list[Finished]) -> list[Table]:
     """Evidence, and where the model has them gaps and posterior.
 
     Args:
         name: of the model.
         finished: of one run.
-        budget: what was spent.
     """
     found = [Table("Evidence", evidence_rows(name, finished), _EVIDENCE_COLUMNS)]
     gaps = decomposition(finished)
     if gaps is not None:
         found.append(Table("Gaps", gap_rows(name, gaps), _GAP_COLUMNS, _GAP_NOTE))
-    rows = posterior_rows(name, finished, num_chains=budget.num_chains)
+    rows = posterior_rows(name, finished)
     if rows:
-        found.append(Table("Posterior draws", rows, _POSTERIOR_COLUMNS, _POSTERIOR_NOTE))
+        found.append(Table("Posterior draws", rows, _POSTERIOR_COLUMNS, _advice(finished)))
     return found
+
+
+def _advice(finished: list[Finished]) -> str:
+    """What to do about the faults that occurred."""
+    verdicts = [entry.outcome.verdict for entry in finished if entry.outcome.verdict is not None]
+    faults = {fault for verdict in verdicts for fault in verdict.counts()}
+    lines = [ADVICE[fault] for fault in sorted(faults)]
+    return " ".join(f"{line[0].upper()}{line[1:]}." for line in lines)
 
 
 def pictures(name: str, finished: list[Finished], images: np.ndarray) -> list[Picture]:

@@ -154,25 +154,23 @@ def gap_rows(name: str, gaps: Gaps) -> list[dict]:
     ]
 
 
-def posterior_rows(name: str, finished: list[Finished], *, num_chains: int) -> list[dict]:
+def posterior_rows(name: str, finished: list[Finished]) -> list[dict]:
     """Did the chains of each image converge?
 
     Args:
         name: of the model.
         finished: of one run.
-        num_chains: per image.
     """
     return [
         {
             **row,
             "table": "posterior",
-            "ess_tail": float(jnp.min(diagnostics.ess_tail)),
-            "ebfmi": float(jnp.min(diagnostics.ebfmi)),
-            "diverging": int(jnp.sum(diagnostics.diverging)),
-            "num_converged": int(jnp.sum(diagnostics.converged(num_chains))),
+            "ess_tail": float(jnp.min(found.diagnostics.ess_tail)),
+            "ebfmi": float(jnp.min(found.diagnostics.ebfmi)),
+            "diverging": int(jnp.sum(found.diagnostics.diverging)),
         }
         for row, entry in zip(inferences.rows(name, finished), finished, strict=True)
-        if (diagnostics := entry.outcome.diagnostics) is not None
+        if (found := entry.outcome.verdict) is not None
     ]
 
 

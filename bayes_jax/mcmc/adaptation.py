@@ -1,13 +1,16 @@
-"""Warm-up of the chains of ONE x: one step size across them, one covariance pooled over them."""
+"""Warm-up of the chains of ONE x: one step size across them, one covariance pooled over them.
+
+The warm-up runs in windows. At the end of all but the last, the chains are whitened anew by the
+covariance of their draws; in the last one only the step size moves.
+"""
 
 import itertools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from numpyro.infer.hmc_util import dual_averaging
 
 from bayes_jax.transports import shrunk_cholesky
@@ -21,8 +24,7 @@ TARGET_HARMONIC_ACCEPT = 0.5
 SEARCH_SHRINKAGE = 0.05
 # Up to here the pooled covariance is dense; beyond, only variances are kept.
 MAX_DENSE_DIM = 64
-# Shares of the warm-up: after each of all but the last, the chains are whitened anew; in the last
-# one only the step size moves. Later windows forget the way from the start.
+# Shares of the warm-up. Later windows forget the way from the start.
 WINDOWS = (0.15, 0.25, 0.4, 0.2)
 
 
@@ -39,7 +41,7 @@ class Tuning(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Running sums over the draws of all chains, about a fixed origin.
+    """Running sums over draws, about a fixed origin.
 
     Attributes:
         origin: near the draws, so that the sums keep their digits in float32.
@@ -54,92 +56,135 @@ class Moments(NamedTuple):
     outer: Float[Array, "latent latent"]
 
 
-class _WarmUp(NamedTuple):
-    """What the scan over warm-up moves carries."""
+class WarmUp(NamedTuple):
+    """What the warm-up has gathered so far.
 
-    points: Any
-    factor: Float[Array, "latent latent"]
-    averaging: tuple
+    Attributes:
+        search: of the step size, NumPyro's dual averaging.
+        moments: of the present window.
+        trusted: 1 for the chains whose draws count, else 0, `[chain]`.
+    """
+
+    search: tuple
     moments: Moments
+    trusted: Float[Array, " chain"]
 
 
-def window_ends(num_warmup: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each warm-up move, whether it counts for the covariance and whether it ends a window.
+class Phase(NamedTuple):
+    """What one move of the warm-up is for; leaves `[move]` in a schedule.
+
+    Attributes:
+        counts: its draws count for the covariance.
+        whitens: it ends a window, and the covariance is taken.
+        ends: it ends the warm-up.
+    """
+
+    counts: Bool[Array, "*move"]
+    whitens: Bool[Array, "*move"]
+    ends: Bool[Array, "*move"]
+
+
+def schedule(num_warmup: int) -> Phase:
+    """What each move is for.
 
     The first half of a window still comes from where the last one left the chains and does not
     count; in the last window nothing does.
     """
     bounds = np.round(np.cumsum((0.0, *WINDOWS)) * num_warmup).astype(int)
-    counts, ends = np.zeros(num_warmup, bool), np.zeros(num_warmup, bool)
+    counts, whitens, ends = np.zeros((3, num_warmup), bool)
     for start, stop in itertools.pairwise(bounds[:-1]):
         if stop - start >= 2:
             counts[(start + stop) // 2 : stop] = True
-            ends[stop - 1] = True
-    return counts, ends
+            whitens[stop - 1] = True
+    ends[-1:] = True
+    return Phase(jnp.asarray(counts), jnp.asarray(whitens), jnp.asarray(ends))
+
+
+def initial_tuning(
+    factor: Float[Array, "latent latent"], positions: Float[Array, "chain latent"]
+) -> Tuning:
+    """Where the search starts."""
+    step_size = initial_step_size(positions.shape[-1]).astype(positions.dtype)
+    return Tuning(factor, step_size)
 
 
 def initial_step_size(dim: int) -> Float[Array, ""]:
-    """Where the search starts: the optimal step of a whitened Gaussian falls as dim^(-1/4)."""
+    """The optimal step of a whitened Gaussian falls as dim^(-1/4)."""
     return jnp.asarray(0.5 * dim**-0.25)
 
 
-def warm_up(key, moves: Callable, points, tuning: Tuning, *, num_warmup: int, max_step_size: float):
-    """Adapt step size and preconditioner in windows; one scan, so that a move compiles once.
+def start(
+    tuning: Tuning, positions: Float[Array, "chain latent"], trusted: Float[Array, " chain"]
+) -> WarmUp:
+    """Nothing gathered yet."""
+    return WarmUp(
+        search=_restart(jnp.log(tuning.step_size)),
+        moments=no_moments(jnp.mean(positions, axis=0)),
+        trusted=trusted.astype(positions.dtype),
+    )
+
+
+def learn(
+    phase: Phase,
+    warm_up: WarmUp,
+    tuning: Tuning,
+    positions: Float[Array, "chain latent"],
+    accept_prob: Float[Array, " chain"],
+    *,
+    max_step_size: float,
+) -> tuple[WarmUp, Tuning]:
+    """Learn from a move.
+
+    The flags of the phase belong to the schedule and not to an x, so that every cond stays a branch
+    when this is mapped over x.
 
     Args:
-        key: a PRNG key.
-        moves: `(key, points, tuning) -> (points, info)`, one move of every chain.
-        points: the chains' points, leaves `[chain, ...]`.
-        tuning: where to start.
-        num_warmup: moves per chain.
+        phase: what the move was for.
+        warm_up: what was gathered before it.
+        tuning: that it was made with.
+        positions: where the chains stand after it.
+        accept_prob: of its proposals.
         max_step_size: the search goes no further, though every move be accepted.
-
-    Returns:
-        The points after warm-up, and the `Tuning` to keep.
     """
-    if num_warmup == 0:
-        return points, tuning
-    init, update = dual_averaging(gamma=SEARCH_SHRINKAGE)
-    max_log_step = jnp.log(max_step_size)
-
-    def restart(log_step):
-        # The search starts at the present step and is drawn back to it; NumPyro's starts at 1.
-        log_step = jnp.minimum(log_step, max_log_step)
-        return (log_step, *init(log_step)[1:])
-
-    def one_move(carry, step):
-        key, counts, ends = step
-        tuning = Tuning(carry.factor, jnp.exp(carry.averaging[0]))
-        points, info = moves(key, carry.points, tuning)
-        error = TARGET_HARMONIC_ACCEPT - harmonic_mean(info.accept_prob)
-        averaging = _hold_back(update(error, carry.averaging), max_log_step)
-        moments = jax.lax.cond(counts, _add, lambda moments, _: moments, carry.moments, points)
-        carry = _WarmUp(points, carry.factor, averaging, moments)
-        # The flags belong to the scan and not to an x, so that both conds stay branches.
-        return jax.lax.cond(ends, _end_window, lambda carry: carry, carry), None
-
-    def _end_window(carry):
-        return _WarmUp(
-            carry.points,
-            factor_of(carry.moments),
-            restart(carry.averaging[1]),
-            no_moments(jnp.mean(carry.points.position, axis=0)),
-        )
-
-    start = _WarmUp(
-        points,
-        tuning.factor,
-        restart(jnp.log(tuning.step_size)),
-        no_moments(jnp.mean(points.position, axis=0)),
+    error = TARGET_HARMONIC_ACCEPT - harmonic_mean(accept_prob)
+    search = _hold_back(_update_search(error, warm_up.search), jnp.log(max_step_size))
+    moments = jax.lax.cond(
+        phase.counts,
+        lambda moments: add(moments, positions, warm_up.trusted),
+        lambda moments: moments,
+        warm_up.moments,
     )
-    steps = (jax.random.split(key, num_warmup), *window_ends(num_warmup))
-    end, _ = jax.lax.scan(one_move, start, steps)
-    return end.points, Tuning(end.factor, jnp.exp(end.averaging[1]))
+    warm_up, factor = jax.lax.cond(
+        phase.whitens,
+        _whiten,
+        lambda warm_up, factor: (warm_up, factor),
+        warm_up._replace(search=search, moments=moments),
+        tuning.factor,
+    )
+    log_step, mean_log_step, *_ = warm_up.search
+    step_size = jnp.exp(jnp.where(phase.ends, mean_log_step, log_step))
+    return warm_up, Tuning(factor, step_size)
+
+
+def _whiten(warm_up: WarmUp, factor):
+    del factor
+    moments = warm_up.moments
+    origin = moments.origin + moments.total / moments.count
+    fresh = warm_up._replace(moments=no_moments(origin), search=_restart(warm_up.search[1]))
+    return fresh, factor_of(moments)
 
 
 def harmonic_mean(accept_prob: Float[Array, " chain"]) -> Float[Array, ""]:
     """Zero as soon as one chain rejects everything."""
     return 1 / jnp.mean(1 / jnp.maximum(accept_prob, 1e-6))
+
+
+_init_search, _update_search = dual_averaging(gamma=SEARCH_SHRINKAGE)
+
+
+def _restart(log_step: Float[Array, ""]) -> tuple:
+    """The search from a step size on, and drawn back to it; NumPyro's starts at 1."""
+    return (log_step, *_init_search(log_step)[1:])
 
 
 def _hold_back(averaging, max_log_step):
@@ -181,11 +226,15 @@ def factor_of(moments: Moments) -> Float[Array, "latent latent"]:
     return jnp.where(jnp.all(jnp.isfinite(factor)), factor, jnp.eye(dim, dtype=factor.dtype))
 
 
-def _add(moments: Moments, points) -> Moments:
-    centred = points.position - moments.origin
+def add(
+    moments: Moments, positions: Float[Array, "chain latent"], weights: Float[Array, " chain"]
+) -> Moments:
+    """The sums with one more draw of each chain that has weight 1."""
+    centred = positions - moments.origin
+    weighted = weights[:, None] * centred
     return Moments(
         moments.origin,
-        moments.count + len(centred),
-        moments.total + jnp.sum(centred, axis=0),
-        moments.outer + centred.T @ centred,
+        moments.count + jnp.sum(weights),
+        moments.total + jnp.sum(weighted, axis=0),
+        moments.outer + weighted.T @ centred,
     )

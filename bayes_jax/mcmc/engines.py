@@ -1,8 +1,7 @@
-"""Posterior draws for a whole batch of x in one compile."""
+"""Posterior draws for a whole batch of x in one compile, from start to end."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,24 +12,29 @@ from jaxtyping import PRNGKeyArray, PyTree
 from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws
-from bayes_jax.mcmc import hmc, nuts
+from bayes_jax.mcmc import hmc
+from bayes_jax.mcmc.chains import (
+    Kernel,
+    Settings,
+    Starts,
+    check_settings,
+    density_of,
+    init_one,
+    rows_at_once,
+    sample_one,
+    warm_up_one,
+)
+from bayes_jax.mcmc.targets import ForceDtype
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.noise import independent_draws
 from bayes_jax.transports import affine_from_draws
 
-Kernel = Literal["hmc", "nuts"]
-
 # Draws from guide or prior whose mean and covariance whiten the target at the start.
 NUM_WHITENING_DRAWS = 1000
-
-
-class Settings(NamedTuple):
-    """What is fixed at compile time."""
-
-    kernel: Kernel
-    num_warmup: int
-    num_samples: int
-    batch_size: int | None
+# Chains that start from the prior though there is a guide: all that start from it may sit in the
+# one mode it knows, and agree.
+NUM_PRIOR_CHAINS = 4
+WARMUP_WITH_GUIDE, WARMUP_WITHOUT = 100, 400
 
 
 def sample_posterior(
@@ -42,14 +46,17 @@ def sample_posterior(
     kernel: Kernel = "hmc",
     num_chains: int = 16,
     num_warmup: int | None = None,
-    num_samples: int = 200,
+    num_samples: int = 400,
+    num_leapfrogs: int = hmc.NUM_LEAPFROGS,
+    force_dtype: ForceDtype = "float32",
     batch_size: int | None = None,
     index_offset: int = 0,
 ) -> Draws:
     """Draw from p(z | x) for every x of a batch.
 
-    Chains start at draws from the guide, or from the prior where there is none, and the mean and
-    covariance of such draws whiten the target until the chains know better.
+    Chains start at draws from the prior, or where there is a guide all but 4 of them (half, below
+    8 chains) at draws from it. The mean and covariance of such draws whiten the target until the
+    chains know better. `mcmc.init`, `mcmc.warm_up` and `mcmc.sample` do the same in steps.
 
     Args:
         key: a PRNG key.
@@ -58,8 +65,12 @@ def sample_posterior(
         guide: ONE x -> q(z | x).
         kernel: "hmc", batched HMC of fixed shape, or "nuts", NumPyro's.
         num_chains: chains per x.
-        num_warmup: moves before the kept ones; 150 with a guide, 400 without, if None.
+        num_warmup: moves before the kept ones; 100 with a guide, 400 without, if None.
         num_samples: kept draws per chain.
+        num_leapfrogs: gradients per move of "hmc": 6 for a target that whitening makes round, more
+            where directions of very different scales are left.
+        force_dtype: "bfloat16" drives "hmc" by gradients in half precision; its accept step stays
+            in full precision, so that the draws are as exact.
         batch_size: observations in memory at once; None takes all ("nuts": one after another).
         index_offset: index of x[0] in the whole data set.
 
@@ -73,11 +84,18 @@ def sample_posterior(
     check_batch(x, batch_size)
     check_observations(model, x)
     if num_warmup is None:
-        num_warmup = 400 if guide is None else 150
-    settings = Settings(kernel, num_warmup, num_samples, batch_size)
-    _check_settings(settings, num_chains)
+        num_warmup = WARMUP_WITHOUT if guide is None else WARMUP_WITH_GUIDE
+    settings = Settings(kernel, num_warmup, num_leapfrogs, force_dtype, batch_size)
+    check_settings(settings, num_chains, num_samples)
     return _sample_posterior(
-        key, model, guide, x, index_offset, num_chains=num_chains, settings=settings
+        key,
+        model,
+        guide,
+        x,
+        index_offset,
+        num_chains=num_chains,
+        num_samples=num_samples,
+        settings=settings,
     )
 
 
@@ -88,8 +106,10 @@ def sample_batch(
     init: PyTree,
     *,
     kernel: Kernel = "hmc",
-    num_warmup: int = 400,
-    num_samples: int = 200,
+    num_warmup: int = WARMUP_WITHOUT,
+    num_samples: int = 400,
+    num_leapfrogs: int = hmc.NUM_LEAPFROGS,
+    force_dtype: ForceDtype = "float32",
     batch_size: int | None = None,
     index_offset: int = 0,
 ) -> Draws:
@@ -103,6 +123,9 @@ def sample_batch(
         kernel: "hmc" or "nuts".
         num_warmup: moves before the kept ones.
         num_samples: kept draws per chain.
+        num_leapfrogs: gradients per move of "hmc": 6 for a target that whitening makes round, more
+            where directions of very different scales are left.
+        force_dtype: as in `sample_posterior`.
         batch_size: data in memory at once; None takes all ("nuts": one after another).
         index_offset: index of the first datum in the whole data set.
 
@@ -114,87 +137,87 @@ def sample_batch(
         InputError: on leading axes that do not pair up, or counts that make no sense.
     """
     check_batch((data, init), batch_size)
-    settings = Settings(kernel, num_warmup, num_samples, batch_size)
-    _check_settings(settings, _num_chains(init))
-    return _sample_batch(key, compilable(log_density), data, init, index_offset, settings=settings)
-
-
-@partial(jax.jit, static_argnames=("num_chains", "settings"))
-def _sample_posterior(key, model, guide, x, index_offset, *, num_chains, settings):
-    def one(key, x):
-        key_init, key_chains = jax.random.split(key)
-        source = model.prior if guide is None else guide(x)
-        draws = independent_draws(key_init, source, NUM_WHITENING_DRAWS + num_chains)
-        factor = affine_from_draws(draws[num_chains:]).scale_tril
-        density = Partial(_joint_density, model, x)
-        return _run_chains(key_chains, density, draws[:num_chains], factor, settings)
-
-    return _map(one, key, x, settings, index_offset)
-
-
-@partial(jax.jit, static_argnames=("settings",))
-def _sample_batch(key, log_density, data, init, index_offset, *, settings):
-    def one(key, row):
-        datum, start = row
-        _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], start))
-        positions = jax.vmap(lambda z: ravel_pytree(z)[0])(start)
-
-        def density(z):
-            return log_density(unravel(z), datum)
-
-        draws = _run_chains(key, density, positions, _start_factor(positions), settings)
-        return draws._replace(z=jax.vmap(jax.vmap(unravel))(draws.z))
-
-    return _map(one, key, (data, init), settings, index_offset)
-
-
-def _map(one, key, rows, settings, index_offset):
-    batch_size = settings.batch_size
-    if settings.kernel == "nuts" and batch_size is None:
-        batch_size = 1  # in lock step every posterior would wait for the deepest tree of all
-    return map_observations(one, key, rows, batch_size=batch_size, index_offset=index_offset)
-
-
-def _run_chains(key, density, positions, factor, settings) -> Draws:
-    if settings.kernel == "nuts":
-        z, log_density, info, num_grads = nuts.sample(
-            key,
-            density,
-            positions,
-            num_warmup=settings.num_warmup,
-            num_samples=settings.num_samples,
-        )
-    else:
-        key_warm, key_sample = jax.random.split(key)
-        state = hmc.init(density, positions, factor)
-        state = hmc.warm_up(key_warm, density, state, num_warmup=settings.num_warmup)
-        _, (z, log_density, info) = hmc.sample(
-            key_sample, density, state, num_samples=settings.num_samples
-        )
-        num_moves = settings.num_warmup + settings.num_samples
-        num_grads = hmc.num_gradients(positions.shape[0], num_moves)
-    # A chain can come in from where the density is zero, but then its start says nothing of z.
-    start_log_density = jax.vmap(density)(positions)
-    finite = [jnp.all(jnp.isfinite(values)) for values in (start_log_density, log_density, z)]
-    return Draws(
-        z=z,
-        log_joint=log_density,
-        energy=info.energy,
-        accept=jnp.mean(info.accept_prob),
-        diverging=jnp.sum(info.diverging),
-        num_grads=jnp.asarray(num_grads),
-        valid=jnp.all(jnp.stack(finite)),
+    settings = Settings(kernel, num_warmup, num_leapfrogs, force_dtype, batch_size)
+    check_settings(settings, _num_chains(init), num_samples)
+    return _sample_batch(
+        key,
+        compilable(log_density),
+        data,
+        init,
+        index_offset,
+        num_samples=num_samples,
+        settings=settings,
     )
 
 
-def _joint_density(model, x, z):
-    return log_joint(model, z, x)
+def start(
+    key: PRNGKeyArray, model: LatentModel, guide: Guide | None, x: PyTree, *, num_chains: int
+) -> Starts:
+    """Where the chains of ONE x start, and what whitens its posterior until they know better.
+
+    Args:
+        key: a PRNG key.
+        model: p(z) p(x | z).
+        guide: x -> q(z | x), or None.
+        x: one observation.
+        num_chains: chains; the last 4 (half of fewer than 8) start from the prior beside a guide.
+    """
+    num_prior = 0 if guide is None else min(NUM_PRIOR_CHAINS, num_chains // 2)
+    key_source, key_prior = jax.random.split(key)
+    source = model.prior if guide is None else guide(x)
+    draws = independent_draws(key_source, source, NUM_WHITENING_DRAWS + num_chains)
+    wide = independent_draws(key_prior, model.prior, num_prior)
+    return Starts(
+        positions=jnp.concatenate([draws[: num_chains - num_prior], wide]),
+        factor=affine_from_draws(draws[num_chains:]).scale_tril,
+        from_prior=jnp.arange(num_chains) >= num_chains - num_prior,
+    )
 
 
-def _start_factor(positions):
-    """The spread of the starts whitens at first; the identity where all chains start together."""
+@partial(jax.jit, static_argnames=("num_chains", "num_samples", "settings"))
+def _sample_posterior(key, model, guide, x, index_offset, *, num_chains, num_samples, settings):
+    def one(key, x):
+        key_start, key_chains = jax.random.split(key)
+        starts = start(key_start, model, guide, x, num_chains=num_chains)
+        density = Partial(density_of, Partial(log_joint, model), x)
+        return _run(key_chains, density, starts, num_samples, settings)
+
+    batch_size = rows_at_once(settings)
+    return map_observations(one, key, x, batch_size=batch_size, index_offset=index_offset)
+
+
+@partial(jax.jit, static_argnames=("num_samples", "settings"))
+def _sample_batch(key, log_density, data, init, index_offset, *, num_samples, settings):
+    def one(key, row):
+        datum, starts = row
+        _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], starts))
+        positions = jax.vmap(lambda z: ravel_pytree(z)[0])(starts)
+        density = Partial(_density_of_tree, Partial(unravel), log_density, datum)
+        draws = _run(key, density, spread_starts(positions), num_samples, settings)
+        return draws._replace(z=jax.vmap(jax.vmap(unravel))(draws.z))
+
+    batch_size = rows_at_once(settings)
+    return map_observations(
+        one, key, (data, init), batch_size=batch_size, index_offset=index_offset
+    )
+
+
+def spread_starts(positions) -> Starts:
+    """Starts without a model: their spread whitens; the identity where all start together."""
     spread = jnp.std(positions, axis=0)
-    return jnp.diag(jnp.where(jnp.any(spread < 1e-6), 1.0, spread))
+    factor = jnp.diag(jnp.where(jnp.any(spread < 1e-6), 1.0, spread))
+    return Starts(positions, factor, jnp.zeros(len(positions), bool))
+
+
+def _run(key, density, starts, num_samples, settings) -> Draws:
+    chains = init_one(key, density, starts, settings)
+    num_warmup = settings.num_warmup
+    chains = warm_up_one(density, chains, settings, first=0, num_moves=num_warmup)
+    return sample_one(density, chains, settings, first=num_warmup, num_samples=num_samples)[1]
+
+
+def _density_of_tree(unravel, log_density, datum, z):
+    return log_density(unravel(z), datum)
 
 
 def _num_chains(init) -> int:
@@ -203,15 +226,3 @@ def _num_chains(init) -> int:
     if len(chains) != 1:
         raise InputError(f"init has {sorted(chains)} chains: expected leaves [batch, chain, ...]")
     return chains.pop()
-
-
-def _check_settings(settings: Settings, num_chains: int) -> None:
-    if settings.kernel not in ("hmc", "nuts"):
-        raise InputError(f"kernel is {settings.kernel!r}: expected 'hmc' or 'nuts'")
-    for name, value, least in (
-        ("num_chains", num_chains, 1),
-        ("num_warmup", settings.num_warmup, 0),
-        ("num_samples", settings.num_samples, 1),
-    ):
-        if value < least:
-            raise InputError(f"{name} is {value}: expected at least {least}")

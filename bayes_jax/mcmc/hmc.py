@@ -1,129 +1,163 @@
 """Batched HMC of fixed shape: many chains of ONE x in lock step, tuned across its chains.
 
 Every move costs the same number of gradients, so a batch of posteriors wastes nothing on waiting
-for the slowest, as a vmapped tree sampler would. `init`, `warm_up` and `step` are pure.
+for the slowest, as a vmapped tree sampler would. `init`, `step`, `warm_up` and `sample` are pure,
+and what they need to go on is in the state.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from bayes_jax.hamiltonian import (
-    MoveInfo,
-    Point,
-    hmc_move,
-    identity,
-    num_noise,
-    value_and_gradient,
-)
+from bayes_jax.hamiltonian import MoveInfo, Point, hmc_move, identity, num_noise
 from bayes_jax.mcmc import adaptation
-from bayes_jax.mcmc.adaptation import Tuning
+from bayes_jax.mcmc.adaptation import Tuning, WarmUp
+from bayes_jax.mcmc.kept import Kept
+from bayes_jax.mcmc.targets import Target
 from bayes_jax.noise import standard_normals
 
-# Gradients per move. On trained decoders of 2 and 16 latents three gave the most effective draws
-# per gradient, for means and squares alike.
-NUM_LEAPFROGS = 3
-# Longest path of a move in whitened units: past a quarter turn, pi / 2, a Gaussian comes back to
-# where it was and the squares stop mixing, however many gradients are spent.
+# Gradients per move, and the longest path in whitened units, chosen by effective draws per gradient
+# on trained decoders (`benchmarks/path_length.py`). Past a quarter turn, pi / 2, a Gaussian comes
+# back to where it was and its squares stop mixing, however many gradients are spent.
+NUM_LEAPFROGS = 6
 MAX_PATH = 2.0
 
 
 class HMCState(NamedTuple):
-    """The chains of one x, ready for the next move.
+    """The chains of one x and what they have learned.
 
     Attributes:
-        points: where the chains stand, leaves `[chain, ...]`.
-        tuning: step size and preconditioner they share.
+        points: where the chains stand, leaves `[chain, ...]`; terms: log density and force.
+        tuning: step size and preconditioner that the chains share.
+        warm_up: what the warm-up has gathered.
     """
 
     points: Point
     tuning: Tuning
+    warm_up: WarmUp
 
 
 def init(
-    log_density: Callable,
+    target: Target,
     positions: Float[Array, "chain latent"],
     factor: Float[Array, "latent latent"],
+    trusted: Float[Array, " chain"] | None = None,
 ) -> HMCState:
-    """Evaluate the density where the chains start."""
-    terms = jax.vmap(value_and_gradient(log_density))(positions)
-    step_size = adaptation.initial_step_size(positions.shape[-1])
-    return HMCState(Point(positions, terms), Tuning(factor, step_size))
+    """Evaluate the density where the chains start.
+
+    Args:
+        target: log density and force.
+        positions: where the chains start.
+        factor: whitens the target until the chains know better.
+        trusted: 1 for the chains whose draws the covariance is taken of, else 0; None: all.
+    """
+    points = jax.vmap(target.start)(positions)
+    tuning = adaptation.initial_tuning(factor, positions)
+    if trusted is None:
+        trusted = jnp.ones(len(positions))
+    return HMCState(points, tuning, adaptation.start(tuning, positions, trusted))
 
 
 def step(
-    key: PRNGKeyArray, log_density: Callable, state: HMCState, *, num_leapfrogs: int = NUM_LEAPFROGS
+    key: PRNGKeyArray, target: Target, state: HMCState, *, num_leapfrogs: int = NUM_LEAPFROGS
 ) -> tuple[HMCState, MoveInfo]:
     """Move every chain once; the tuning stays."""
-    points, info = _moves(log_density, num_leapfrogs)(key, state.points, state.tuning)
+    num_chains, dim = state.points.position.shape
+    noise = standard_normals(key, (num_chains, num_noise(dim)), state.points.position.dtype)
+
+    def move(noise, point):
+        return hmc_move(
+            noise,
+            target.evaluate,
+            identity,
+            point,
+            factor=state.tuning.factor,
+            step_size=state.tuning.step_size,
+            num_leapfrogs=num_leapfrogs,
+            settle=target.settle,
+        )
+
+    points, info = jax.vmap(move)(noise, state.points)
     return state._replace(points=points), info
 
 
 def warm_up(
     key: PRNGKeyArray,
-    log_density: Callable,
+    target: Target,
     state: HMCState,
     *,
     num_warmup: int,
+    first: int | Int[Array, ""] = 0,
+    num_moves: int | None = None,
     num_leapfrogs: int = NUM_LEAPFROGS,
 ) -> HMCState:
-    """Adapt step size and preconditioner over `num_warmup` moves; afterwards they stay."""
-    moves = _moves(log_density, num_leapfrogs)
-    points, tuning = adaptation.warm_up(
-        key,
-        moves,
-        state.points,
-        state.tuning,
-        num_warmup=num_warmup,
-        max_step_size=MAX_PATH / num_leapfrogs,
-    )
-    return HMCState(points, tuning)
+    """Adapt step size and preconditioner; after `num_warmup` moves they stay.
+
+    Args:
+        key: of this x; move i takes `fold_in(key, i)`.
+        target: log density and force.
+        state: from `init`, or from a warm-up that has not come to its end.
+        num_warmup: moves of the whole warm-up.
+        first: index of the first move made now.
+        num_moves: how many are made now; None makes all that `num_warmup` says.
+        num_leapfrogs: gradients per move.
+    """
+    num_moves = num_warmup if num_moves is None else num_moves
+    if num_moves == 0:
+        return state
+
+    def one_move(state, indexed_phase):
+        index, phase = indexed_phase
+        move_key = jax.random.fold_in(key, index)
+        state, info = step(move_key, target, state, num_leapfrogs=num_leapfrogs)
+        warm, tuning = adaptation.learn(
+            phase,
+            state.warm_up,
+            state.tuning,
+            state.points.position,
+            info.accept_prob,
+            max_step_size=MAX_PATH / num_leapfrogs,
+        )
+        return HMCState(state.points, tuning, warm), None
+
+    index = first + jnp.arange(num_moves)
+    phases = jax.tree.map(lambda leaf: leaf[index], adaptation.schedule(num_warmup))
+    return jax.lax.scan(one_move, state, (index, phases))[0]
 
 
 def sample(
     key: PRNGKeyArray,
-    log_density: Callable,
+    target: Target,
     state: HMCState,
     *,
     num_samples: int,
+    first: int | Int[Array, ""],
     num_leapfrogs: int = NUM_LEAPFROGS,
-) -> tuple[HMCState, tuple[Float[Array, "chain draw latent"], Array, MoveInfo]]:
-    """`num_samples` moves, kept: positions, log densities and how each move went."""
+) -> tuple[HMCState, Kept]:
+    """`num_samples` moves, kept.
 
-    def one_step(state, key):
-        state, info = step(key, log_density, state, num_leapfrogs=num_leapfrogs)
+    Args:
+        key: of this x; move i takes `fold_in(key, i)`.
+        target: log density and force.
+        state: warmed up.
+        num_samples: moves.
+        first: index of the first one, the number of moves already made.
+        num_leapfrogs: gradients per move.
+    """
+
+    def one_move(state, index):
+        move_key = jax.random.fold_in(key, index)
+        state, info = step(move_key, target, state, num_leapfrogs=num_leapfrogs)
         return state, (state.points.position, state.points.terms[0], info)
 
-    state, kept = jax.lax.scan(one_step, state, jax.random.split(key, num_samples))
-    return state, jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), kept)
+    state, kept = jax.lax.scan(one_move, state, first + jnp.arange(num_samples))
+    z, log_density, info = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), kept)
+    accept, diverging = jnp.mean(info.accept_prob), jnp.sum(info.diverging)
+    return state, Kept(z, log_density, info.energy, accept, diverging)
 
 
-def num_gradients(num_chains: int, num_moves: int, *, num_leapfrogs: int = NUM_LEAPFROGS) -> int:
+def num_gradients(num_chains: int, num_moves, *, num_leapfrogs: int = NUM_LEAPFROGS):
     """Gradients that `num_moves` moves of all chains take, the one at the start included."""
     return num_chains * (1 + num_moves * num_leapfrogs)
-
-
-def _moves(log_density, num_leapfrogs):
-    evaluate = value_and_gradient(log_density)
-
-    def moves(key, points, tuning):
-        num_chains, dim = points.position.shape
-        noise = standard_normals(key, (num_chains, num_noise(dim)), points.position.dtype)
-
-        def move(noise, point):
-            return hmc_move(
-                noise,
-                evaluate,
-                identity,
-                point,
-                factor=tuning.factor,
-                step_size=tuning.step_size,
-                num_leapfrogs=num_leapfrogs,
-            )
-
-        return jax.vmap(move)(noise, points)
-
-    return moves

@@ -1,5 +1,7 @@
 """Diagnostics against processes of known effective size, and against planted faults."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 from numpyro.diagnostics import effective_sample_size
 from scipy.signal import lfilter
 
-from bayes_jax import Draws, diagnose
-from bayes_jax.diagnostics import Diagnostics, energy_fraction
+from bayes_jax import Draws, diagnose, verdict
+from bayes_jax.diagnostics import MIN_ESS_PER_CHAIN, Diagnostics, Fault, energy_fraction, judge
 
 NUM_BATCH, NUM_CHAINS, NUM_DRAWS = 30, 4, 500
 # One AR(1) coefficient for each of three latents.
@@ -35,6 +37,7 @@ def draws_of(z, *, energy=None, diverging=0, valid=True) -> Draws:
         diverging=jnp.full(shape[0], diverging),
         num_grads=jnp.ones(shape[0], jnp.int32),
         valid=jnp.full(shape[0], valid),
+        from_prior=jnp.zeros(shape[:2], bool),
     )
 
 
@@ -132,45 +135,112 @@ def test_converged_wants_every_threshold(chains, diagnosed):
     """Independent draws pass; each fault alone fails, and only in its row."""
     good = chains[..., [1, 1, 1]]
 
-    def verdict(z=good, **faults):
-        return np.asarray(diagnose(draws_of(z, **faults)).converged(NUM_CHAINS))
+    def passes(z=good, **faults):
+        return np.asarray(verdict(draws_of(z, **faults)).converged)
 
-    assert verdict().all()
-    assert not verdict(valid=False).any()
-    assert not verdict(diverging=1).any()
+    assert passes().all()
+    assert not passes(valid=False).any()
+    assert not passes(diverging=1).any()
     shifted = good.copy()
     shifted[4, 0] += 1
-    assert np.flatnonzero(~verdict(shifted)).tolist() == [4]
+    assert np.flatnonzero(~passes(shifted)).tolist() == [4]
     energy = np.random.default_rng(3).standard_normal(good.shape[:3])
     energy[7] = np.cumsum(energy[7], axis=-1)
-    assert np.flatnonzero(~verdict(energy=energy)).tolist() == [7]
-    # 2000 draws cannot be 100 effective ones for each of 40 chains.
-    assert not np.asarray(diagnose(draws_of(good)).converged(40)).any()
+    assert np.flatnonzero(~passes(energy=energy)).tolist() == [7]
     # Neither can slow chains, though all else is well.
     slow = diagnosed._replace(rhat=jnp.ones_like(diagnosed.rhat))
-    assert float(jnp.mean(slow.ess_bulk[:, 2])) < 400
-    assert not np.asarray(slow.converged(NUM_CHAINS)[slow.ess_bulk[:, 2] < 400]).any()
+    slow = slow._replace(rhat_guided=slow.rhat)
+    few = slow.ess_bulk[:, 2] < MIN_ESS_PER_CHAIN * NUM_CHAINS
+    assert int(few.sum()) > 5
+    faults = np.asarray(judge(slow).faults)[np.asarray(few)]
+    assert np.all(faults & Fault.LOW_BULK_ESS)
 
 
-def test_one_bad_latent_is_enough(diagnosed):
-    fields = {
-        "rhat": jnp.full((1, 3), 1.0).at[0, 2].set(1.02),
-        "ess_bulk": jnp.full((1, 3), 1e4).at[0, 1].set(399),
-        "ess_tail": jnp.full((1, 3), 1e4).at[0, 0].set(399),
-        "ebfmi": jnp.full((1,), 0.29),
-    }
-    good = Diagnostics(
-        rhat=jnp.ones((1, 3)),
-        ess_bulk=jnp.full((1, 3), 400.0),
-        ess_tail=jnp.full((1, 3), 400.0),
-        mcse_mean=jnp.zeros((1, 3)),
-        ebfmi=jnp.full((1,), 0.3),
-        diverging=jnp.zeros((1,), jnp.int32),
-        valid=jnp.ones((1,), bool),
-    )
-    assert bool(good.converged(4)[0])
-    for name, value in fields.items():
-        assert not bool(good._replace(**{name: value}).converged(4)[0]), name
+GOOD = Diagnostics(
+    rhat=jnp.ones((1, 3)),
+    rhat_guided=jnp.ones((1, 3)),
+    ess_bulk=jnp.full((1, 3), 400.0),
+    ess_tail=jnp.full((1, 3), 400.0),
+    mcse_mean=jnp.zeros((1, 3)),
+    ebfmi=jnp.full((1,), 0.3),
+    diverging=jnp.zeros((1,), jnp.int32),
+    valid=jnp.ones((1,), bool),
+    num_chains=jnp.full((1,), 4),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, Fault(0)),
+        ({"rhat": jnp.full((1, 3), 1.0).at[0, 2].set(1.02)}, Fault.OTHER_MODES),
+        (
+            {"rhat": jnp.full((1, 3), 1.02), "rhat_guided": jnp.ones((1, 3)).at[0, 0].set(1.02)},
+            Fault.CHAINS_DISAGREE,
+        ),
+        ({"ess_bulk": jnp.full((1, 3), 1e4).at[0, 1].set(399)}, Fault.LOW_BULK_ESS),
+        ({"ess_tail": jnp.full((1, 3), 1e4).at[0, 0].set(399)}, Fault.LOW_TAIL_ESS),
+        ({"ebfmi": jnp.full((1,), 0.29)}, Fault.LOW_EBFMI),
+        ({"diverging": jnp.ones((1,), jnp.int32)}, Fault.DIVERGENCES),
+        ({"valid": jnp.zeros((1,), bool)}, Fault.NOT_FINITE),
+        ({"num_chains": jnp.full((1,), 5)}, Fault.LOW_BULK_ESS | Fault.LOW_TAIL_ESS),
+        ({"ebfmi": jnp.full((1,), jnp.nan)}, Fault.LOW_EBFMI),
+        (
+            {"rhat": jnp.full((1, 3), jnp.nan), "rhat_guided": jnp.full((1, 3), jnp.nan)},
+            Fault.CHAINS_DISAGREE,
+        ),
+    ],
+)
+def test_each_fault_is_named_and_one_bad_latent_is_enough(changes, fault):
+    found = judge(GOOD._replace(**changes))
+    assert Fault(int(found.faults[0])) == fault
+    assert bool(found.converged[0]) == (not fault)
+    assert len(found.reasons(0)) == len(fault)
+
+
+def test_a_verdict_is_summed_up_in_a_line():
+    two = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf, leaf]), GOOD)
+    two = two._replace(diverging=jnp.array([0, 3, 1]), ebfmi=jnp.array([1.0, 1.0, 0.1]))
+    found = judge(two)
+    assert found.summary() == "1 of 3 converged; low ebfmi: 1, divergences: 2"
+    assert judge(GOOD).summary() == "1 of 1 converged"
+    assert [line.split(":")[0] for line in found.reasons(1)] == ["divergences"]
+
+
+def test_chains_from_the_prior_that_disagree_tell_of_other_modes(chains):
+    """Two of four chains elsewhere: R-hat of the others is fine, and says so."""
+    z = chains[:6, ..., [1]].copy()
+    z[2, 2:] += 5  # the two from the prior
+    z[4, 0] += 5  # one from the guide
+    draws = draws_of(z)
+    draws = draws._replace(from_prior=draws.from_prior.at[:, 2:].set(True))
+    found = verdict(draws)
+    assert Fault(int(found.faults[2])) & Fault.OTHER_MODES
+    assert Fault(int(found.faults[4])) & Fault.CHAINS_DISAGREE
+    assert np.flatnonzero(~np.asarray(found.converged)).tolist() == [2, 4]
+
+
+@pytest.fixture(scope="module")
+def arviz():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of 0.23: a future warning when it is imported
+        import arviz
+    return arviz
+
+
+@pytest.mark.parametrize("num_draws", [NUM_DRAWS, 101])
+def test_agrees_with_arviz(arviz, chains, num_draws):
+    """In double precision on both sides; the middle one of an odd number counts nowhere."""
+    with jax.enable_x64(True):
+        draws = draws_of(chains[:5, :, :num_draws])
+        found = diagnose(draws._replace(z=jnp.asarray(chains[:5, :, :num_draws])))
+    for row, latent in np.ndindex(5, 3):
+        z = chains[row, :, :num_draws, latent]
+        np.testing.assert_allclose(found.rhat[row, latent], arviz.rhat(z), rtol=1e-5)
+        np.testing.assert_allclose(found.ess_bulk[row, latent], arviz.ess(z), rtol=1e-5)
+        even = np.delete(z, num_draws // 2, axis=1) if num_draws % 2 else z
+        tail = arviz.ess(even, method="tail", prob=(0.05, 0.95))
+        np.testing.assert_allclose(found.ess_tail[row, latent], tail, rtol=1e-5)
 
 
 def test_works_inside_jit_and_of_chains_that_stand_still(chains):
@@ -178,8 +248,8 @@ def test_works_inside_jit_and_of_chains_that_stand_still(chains):
     still[2] = 1.0
 
     @jax.jit
-    def verdict(draws):
-        return diagnose(draws).converged(NUM_CHAINS)
+    def passes(draws):
+        return verdict(draws).converged
 
-    found = np.asarray(verdict(draws_of(still[..., [1, 1, 1]])))
+    found = np.asarray(passes(draws_of(still[..., [1, 1, 1]])))
     assert np.flatnonzero(~found).tolist() == [2]

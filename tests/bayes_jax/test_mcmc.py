@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +18,14 @@ from bayes_jax.mcmc.adaptation import (
     SEARCH_SHRINKAGE,
     WINDOWS,
     Moments,
-    _add,
     _hold_back,
+    add,
     factor_of,
     harmonic_mean,
     no_moments,
-    window_ends,
+    schedule,
 )
+from bayes_jax.mcmc.targets import make_target
 
 # Standard errors of this many independent draws are themselves known to a tenth.
 MOST_STANDARD_ERRORS = 5
@@ -137,7 +137,10 @@ def test_draws_carry_their_log_joint_and_energy(linear_case):
 
 def test_acceptance_after_warm_up_is_near_its_target(nonlinear_case):
     """The plain mean of what is steered by its harmonic mean."""
-    accept = np.asarray(hmc_draws(nonlinear_case).accept)
+    draws = sample_posterior(
+        jax.random.key(0), nonlinear_case.model, nonlinear_case.x, num_samples=50, num_leapfrogs=2
+    )
+    accept = np.asarray(draws.accept)
     assert accept.min() > 0.6
     assert 0.75 < accept.mean() < 0.9
 
@@ -145,9 +148,9 @@ def test_acceptance_after_warm_up_is_near_its_target(nonlinear_case):
 def test_step_stops_at_the_longest_path_and_comes_back_at_once():
     """A Gaussian accepts every step: the search is held, and forgets that it wanted further."""
     longest = np.float32(hmc.MAX_PATH / hmc.NUM_LEAPFROGS)
-    state = hmc.init(Partial(quadratic, jnp.eye(2)), jnp.zeros((16, 2)), jnp.eye(2))
-    warm = jax.jit(partial(hmc.warm_up, num_warmup=200))
-    after = warm(jax.random.key(14), Partial(quadratic, jnp.eye(2)), state)
+    target = make_target(Partial(quadratic, jnp.eye(2)))
+    state = hmc.init(target, jnp.zeros((16, 2)), jnp.eye(2))
+    after = jax.jit(lambda key: hmc.warm_up(key, target, state, num_warmup=200))(jax.random.key(14))
     np.testing.assert_allclose(after.tuning.step_size, longest, rtol=1e-4)
     init, update = dual_averaging(gamma=SEARCH_SHRINKAGE)
     averaging = init(jnp.log(longest))
@@ -345,11 +348,21 @@ def test_wrong_input_of_sample_batch_is_named(data, init, options, words):
     assert "\n" not in str(error.value)
 
 
+def test_only_trusted_chains_count_for_the_covariance():
+    draws = jax.random.normal(jax.random.key(16), (8, 2))
+    weights = jnp.array([1.0, 0, 1, 1, 0, 0, 1, 1])
+    moments = add(no_moments(jnp.zeros(2)), draws, weights)
+    kept = np.asarray(draws)[np.asarray(weights) == 1]
+    assert float(moments.count) == len(kept)
+    np.testing.assert_allclose(moments.total, kept.sum(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(moments.outer, kept.T @ kept, rtol=1e-5)
+
+
 def running_moments(draws, origin) -> Moments:
     """Summed up in moves of 4 chains, as the warm-up does."""
     moments = no_moments(origin)
     for chains in draws.reshape(-1, 4, draws.shape[1]):
-        moments = _add(moments, hmc.Point(chains, None))
+        moments = add(moments, chains, jnp.ones(len(chains)))
     return moments
 
 
@@ -384,13 +397,15 @@ def test_chains_that_ran_away_or_never_moved_give_the_identity(bad):
 @pytest.mark.parametrize("num_warmup", [1, 2, 7, 20, 150, 400, 1001])
 def test_windows(num_warmup):
     """Their second halves count, one after another; the last window only tunes the step."""
-    counts, ends = window_ends(num_warmup)
-    assert len(counts) == len(ends) == num_warmup
-    assert np.all(counts[ends])
+    phases = schedule(num_warmup)
+    counts, whitens, ends = (np.asarray(flags) for flags in phases)
+    assert len(counts) == len(whitens) == num_warmup
+    assert np.flatnonzero(ends).tolist() == [num_warmup - 1]
+    assert np.all(counts[whitens])
     assert not counts[int(np.ceil(num_warmup * (1 - WINDOWS[-1]))) :].any()
     if num_warmup < 20:
         return
-    stops = np.flatnonzero(ends) + 1
+    stops = np.flatnonzero(whitens) + 1
     bounds = np.concatenate([[0], np.cumsum(WINDOWS[:-1]) * num_warmup])
     np.testing.assert_allclose(stops, bounds[1:], atol=1)
     for start, stop in itertools.pairwise([0, *stops]):
@@ -402,7 +417,7 @@ def test_windows(num_warmup):
 
 def test_no_warm_up_keeps_what_the_guide_knows():
     """The factor and the step stay where they start."""
-    target = Partial(quadratic, jnp.eye(2))
+    target = make_target(Partial(quadratic, jnp.eye(2)))
     state = hmc.init(target, jnp.zeros((3, 2)), 2 * jnp.eye(2))
     after = hmc.warm_up(jax.random.key(13), target, state, num_warmup=0)
     np.testing.assert_array_equal(after.tuning.factor, 2 * np.eye(2))

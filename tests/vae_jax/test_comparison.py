@@ -82,7 +82,7 @@ def test_amortized_gap_is_the_divergence(linear):
 def test_chains_miss_the_mean_by_their_own_error(linear):
     """The mean square error in sds is a scaled chi-square, with the scale the chains report."""
     finished, rows, _ = linear
-    diagnostics = inferences.find(finished, inferences.HMC).outcome.diagnostics
+    diagnostics = inferences.find(finished, inferences.HMC).outcome.verdict.diagnostics
     scale = inferences.find(finished, inferences.EXACT).outcome.scale[: len(diagnostics.valid)]
     expected = np.asarray(diagnostics.mcse_mean / scale) ** 2
     most = np.mean(expected) * stats.chi2.ppf(1 - 6e-5, expected.size) / expected.size

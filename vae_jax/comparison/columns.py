@@ -45,11 +45,11 @@ K_HAT = Column(
     ".2f",
     meaning="median Pareto shape of the importance weights, trust below 0.7",
 )
-CONVERGED = Column(
-    "num_converged",
-    "converged",
-    meaning="images whose chains agree: R-hat below 1.01, ESS of at least 100 per chain, E-BFMI of "
-    "at least 0.3, no divergence",
+VERDICT = Column(
+    "verdict",
+    "verdict",
+    meaning="an image has converged with R-hat below 1.01, ESS of at least 100 per chain, E-BFMI "
+    "of at least 0.3, no divergence; 'other modes' are those that the encoder misses",
 )
 MAX_RHAT = Column("rhat", "max R-hat", ".3f", meaning="worst latent of the worst image")
 MIN_ESS = Column(

@@ -28,6 +28,7 @@ INFERENCE_COLUMNS = [
     columns.K_HAT,
     columns.MAX_RHAT,
     columns.MIN_ESS,
+    columns.VERDICT,
     columns.DECODER_CALLS,
     columns.SECONDS,
     columns.NUM_IMAGES,

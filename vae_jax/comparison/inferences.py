@@ -18,15 +18,15 @@ from bayes_jax import (
     Guide,
     LatentModel,
     annealed_draws,
-    diagnose,
     fit_posterior,
     importance_draws,
     pareto_k_hat,
     sample_posterior,
     simulate,
+    verdict,
 )
 from bayes_jax.calibration import Coverage, interval_coverage
-from bayes_jax.diagnostics import Diagnostics
+from bayes_jax.diagnostics import Verdict
 from bayes_jax.estimates import EvidenceKind
 from bayes_jax.exact import quadrature
 from bayes_jax.variational import FittedPosterior, sample_fitted
@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
         scale: posterior standard deviation, `[image, latent]`.
         draws: of its posterior approximation, `[image, draw, latent]`.
         k_hat: Pareto k-hat of its importance weights, `[image]`.
-        diagnostics: of chains.
+        verdict: on chains.
         fitted: q*, where this is one.
         grid: the exact posterior, where this is it.
         decoder_calls: evaluations or gradients of p(x | z) per image.
@@ -72,7 +72,7 @@ class Outcome(NamedTuple):
     scale: Float[Array, "image latent"] | None = None
     draws: Float[Array, "image draw latent"] | None = None
     k_hat: Float[Array, " image"] | None = None
-    diagnostics: Diagnostics | None = None
+    verdict: Verdict | None = None
     fitted: FittedPosterior | None = None
     grid: quadrature.GridPosterior | None = None
     decoder_calls: int = 0
@@ -186,7 +186,6 @@ def _row(model_name, entry: Finished, best, reference) -> dict:
     outcome = entry.outcome
     log_prob, stderr, kind = _summary(outcome.evidence)
     num_images = _num_images(outcome)
-    diagnostics = outcome.diagnostics
     return {
         "table": "inference",
         "model": model_name,
@@ -199,13 +198,22 @@ def _row(model_name, entry: Finished, best, reference) -> dict:
         "coverage": None if entry.coverage is None else float(entry.coverage.share),
         "coverage_stderr": None if entry.coverage is None else float(entry.coverage.stderr),
         "k_hat": None if outcome.k_hat is None else float(jnp.median(outcome.k_hat)),
-        "rhat": None if diagnostics is None else float(jnp.max(diagnostics.rhat)),
-        "ess": None if diagnostics is None else float(jnp.min(diagnostics.ess_bulk)),
-        "num_invalid": None if diagnostics is None else int(jnp.sum(~diagnostics.valid)),
+        **_convergence(outcome.verdict),
         "decoder_calls": outcome.decoder_calls,
         "num_images": num_images,
         "seconds": entry.seconds / num_images,
         "compile_seconds": entry.compile_seconds,
+    }
+
+
+def _convergence(found: Verdict | None) -> dict:
+    if found is None:
+        return dict.fromkeys(("verdict", "num_converged", "rhat", "ess"))
+    return {
+        "verdict": found.summary(),
+        "num_converged": int(jnp.sum(found.converged)),
+        "rhat": float(jnp.max(found.diagnostics.rhat)),
+        "ess": float(jnp.min(found.diagnostics.ess_bulk)),
     }
 
 
@@ -232,7 +240,7 @@ def _best_log_prob(finished: list[Finished]) -> float:
 
 def _reference(finished: list[Finished]) -> Finished | None:
     """Whose posterior moments the others are held against: exact, else the long MCMC run."""
-    chains = (entry for entry in finished if entry.outcome.diagnostics is not None)
+    chains = (entry for entry in finished if entry.outcome.verdict is not None)
     return find_exact(finished) or next(chains, None)
 
 
@@ -248,8 +256,9 @@ def _mean_error(entry: Finished, reference: Finished | None) -> float | None:
     num = min(len(entry.outcome.mean), len(reference.outcome.mean))
     error = entry.outcome.mean[:num] - reference.outcome.mean[:num]
     squares = jnp.mean((error / reference.outcome.scale[:num]) ** 2, axis=-1)
-    chains = reference.outcome.diagnostics
-    return float(jnp.sqrt(jnp.mean(squares, where=None if chains is None else chains.valid[:num])))
+    chains = reference.outcome.verdict
+    valid = None if chains is None else chains.diagnostics.valid[:num]
+    return float(jnp.sqrt(jnp.mean(squares, where=valid)))
 
 
 def _num_images(outcome: Outcome) -> int:
@@ -367,6 +376,6 @@ def _hmc(key, setting: Setting, x, *, kernel: str = "hmc") -> Outcome:
         mean=jnp.mean(pooled, axis=1),
         scale=jnp.std(pooled, axis=1),
         draws=pooled,
-        diagnostics=diagnose(draws),
+        verdict=verdict(draws),
         decoder_calls=int(draws.num_grads[0]),
     )
