@@ -1,7 +1,7 @@
 """Did the chains of each x converge? Rank-normalised split R-hat, ESS, E-BFMI, divergences.
 
-BlackJAX's estimators, which follow Vehtari et al. 2021 (arXiv 1903.08008), mapped over latents and
-observations; all jittable.
+The estimators of Vehtari et al. 2021 (arXiv 1903.08008), BlackJAX's R-hat among them, mapped over
+latents and observations; all jittable.
 """
 
 from enum import IntFlag
@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.diagnostics import effective_sample_size, ess_bulk, ess_tail, rhat
+from blackjax.diagnostics import rhat
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
+from bayes_jax.effective_size import ess_bulk, ess_mean, ess_tail
 from bayes_jax.estimates import Draws
 
 MAX_RHAT = 1.01
@@ -164,19 +165,19 @@ def diagnose(draws: Draws) -> Diagnostics:
         Diagnostics.
     """
     flat = jax.vmap(jax.vmap(jax.vmap(lambda z: ravel_pytree(z)[0])))(draws.z)
-    latents = _halves(jnp.moveaxis(flat, -1, 1))
-    guided = _halves(jnp.moveaxis(jax.vmap(_guided)(flat, draws.from_prior), -1, 1))
+    latents = jnp.moveaxis(flat, -1, 1)
+    guided = jnp.moveaxis(jax.vmap(_guided)(flat, draws.from_prior), -1, 1)
 
     def each(function, latents=latents):
         return jax.vmap(jax.vmap(function))(latents)
 
     num_batch, _, num_chains, _ = latents.shape
     return Diagnostics(
-        rhat=each(rhat),
-        rhat_guided=each(rhat, guided),
+        rhat=each(_rhat),
+        rhat_guided=each(_rhat, guided),
         ess_bulk=each(ess_bulk),
         ess_tail=each(ess_tail),
-        mcse_mean=jnp.std(latents, axis=(-2, -1), ddof=1) / jnp.sqrt(each(_mean_ess)),
+        mcse_mean=jnp.std(latents, axis=(-2, -1), ddof=1) / jnp.sqrt(each(ess_mean)),
         ebfmi=jnp.min(energy_fraction(draws.energy), axis=-1),
         diverging=draws.diverging,
         valid=draws.valid,
@@ -184,10 +185,10 @@ def diagnose(draws: Draws) -> Diagnostics:
     )
 
 
-def _halves(latents: Float[Array, "*batch draw"]) -> Float[Array, "*batch even"]:
+def _rhat(latent: Float[Array, "chain draw"]) -> Float[Array, ""]:
     """Without the middle one of an odd number of draws, as ArviZ splits them."""
-    half = latents.shape[-1] // 2
-    return jnp.concatenate([latents[..., :half], latents[..., -half:]], axis=-1)
+    half = latent.shape[1] // 2
+    return rhat(jnp.concatenate([latent[:, :half], latent[:, -half:]], axis=1))
 
 
 def _guided(flat: Float[Array, "chain draw latent"], from_prior: Bool[Array, " chain"]):
@@ -195,11 +196,6 @@ def _guided(flat: Float[Array, "chain draw latent"], from_prior: Bool[Array, " c
     order = jnp.argsort(from_prior)
     num_guided = jnp.maximum(jnp.sum(~from_prior), 1)
     return flat[order[jnp.arange(len(order)) % num_guided]]
-
-
-def _mean_ess(latent: Float[Array, "chain draw"]) -> Float[Array, ""]:
-    """Effective draws for the plain mean: split chains, no ranks."""
-    return effective_sample_size(jnp.concatenate(jnp.split(latent, 2, axis=-1)))
 
 
 def energy_fraction(energy: Float[Array, "*batch draw"]) -> Float[Array, "*batch"]:

@@ -232,14 +232,13 @@ def arviz():
 def test_agrees_with_arviz(arviz, chains, num_draws):
     """In double precision on both sides; the middle one of an odd number counts nowhere."""
     with jax.enable_x64(True):
-        draws = draws_of(chains[:5, :, :num_draws])
-        found = diagnose(draws._replace(z=jnp.asarray(chains[:5, :, :num_draws])))
-    for row, latent in np.ndindex(5, 3):
+        draws = draws_of(chains[..., :num_draws, :])
+        found = diagnose(draws._replace(z=jnp.asarray(chains[..., :num_draws, :])))
+    for row, latent in np.ndindex(NUM_BATCH, 3):
         z = chains[row, :, :num_draws, latent]
         np.testing.assert_allclose(found.rhat[row, latent], arviz.rhat(z), rtol=1e-5)
         np.testing.assert_allclose(found.ess_bulk[row, latent], arviz.ess(z), rtol=1e-5)
-        even = np.delete(z, num_draws // 2, axis=1) if num_draws % 2 else z
-        tail = arviz.ess(even, method="tail", prob=(0.05, 0.95))
+        tail = arviz.ess(z, method="tail", prob=(0.05, 0.95))
         np.testing.assert_allclose(found.ess_tail[row, latent], tail, rtol=1e-5)
 
 
