@@ -4,6 +4,7 @@ Pixels lie in [0, 1] (1 is white), densities are in nats per image. Colours are 
 Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/color).
 """
 
+from vae_jax.plots.benchmarks import rates
 from vae_jax.plots.evidence import evidence_ladder, gap_bars, gap_profile
 from vae_jax.plots.images import ModelImages, image_grid, samples_and_reconstructions
 from vae_jax.plots.posteriors import PosteriorCase, posterior_contours
@@ -20,6 +21,7 @@ __all__ = [
     "gap_profile",
     "image_grid",
     "posterior_contours",
+    "rates",
     "samples_and_reconstructions",
     "training_curves",
 ]
