@@ -31,6 +31,7 @@ class Infer:
         num_temperatures: annealing steps from the guide.
         num_chains: of annealing and MCMC, per image.
         num_draws: kept MCMC draws per chain.
+        num_simulations: images simulated to see whether encoder and HMC are calibrated; 0 for none.
         seed: of every draw.
         data: other images than those of the run: a data set or a path.
         data_dir: folder of the data sets; that of the run if unset.
@@ -44,6 +45,7 @@ class Infer:
     num_temperatures: int = 100
     num_chains: int = 16
     num_draws: int = 1000
+    num_simulations: int = 200
     seed: int = 0
     data: str | None = None
     data_dir: str | None = None
@@ -53,6 +55,10 @@ class Infer:
         _ = self.budget  # checks the counts
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}: expected at least 0")
+        if self.num_simulations and self.num_simulations < 20:
+            raise ConfigError(
+                f"num_simulations is {self.num_simulations}: expected 0, or at least 20"
+            )
 
     @property
     def budget(self) -> InferenceBudget:
@@ -80,14 +86,15 @@ def main(command: Infer) -> None:
     x = dataset.test[: command.num_images].astype("float32")
     finished = infer(command, run.generative, x)
     name, budget = run.config.system, command.budget
-    tables = inference_report.tables(name, finished)
+    cases = calibrate(command, run.generative)
+    tables = inference_report.tables(name, finished, cases)
     images = latent_images.to_images(x, dataset.image_shape)
     page = report.write(
         command.out or command.run / "inference",
         title=f"How well {name} infers: {dataset.name}",
         intro=inference_report.introduction(command.run.name, dataset.name, budget, len(x)),
         tables=tables,
-        figures=inference_report.pictures(name, finished, images),
+        figures=inference_report.pictures(name, finished, images, cases),
         meta=runs.meta(command, seconds=time.perf_counter() - start),
     )
     for table in tables:
@@ -115,6 +122,22 @@ def infer(command: Infer, generative, x) -> list:
             finished.append(done)
             advance(1, note=done.method.name)
     return finished
+
+
+def calibrate(command: Infer, generative) -> dict:
+    """Calibration on simulated images, of a model that has a continuous latent."""
+    from vae_jax import run_calibration
+    from vae_jax.comparison.models import evaluation_key
+
+    if generative.latent is None or not command.num_simulations:
+        return {}
+    console.message(f"calibrating on {command.num_simulations} simulated images")
+    return run_calibration.calibrate(
+        evaluation_key(command.seed),
+        generative,
+        command.budget,
+        num_simulations=command.num_simulations,
+    )
 
 
 if __name__ == "__main__":

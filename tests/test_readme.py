@@ -225,3 +225,11 @@ def test_its_numbers_are_those_of_the_file_it_names():
         if row["log_prob"] is not None:
             value = cells[1].split(" ± ")[0]
             assert abs(float(value) - row["log_prob"]) <= 0.5 * 10.0 ** -len(value.split(".")[1])
+
+
+def test_its_sampling_figures_are_those_of_the_file_it_names():
+    block = README.split("<!-- sampling -->")[1].split("<!-- /sampling -->")[0]
+    path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
+    meta = json.loads((ROOT / path).read_text())["meta"]
+    assert meta["summary"] in " ".join(block.split())
+    assert meta["git"] in block

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from bayes_jax.calibration import Calibration
 from bayes_jax.diagnostics import ADVICE
 from bayes_jax.estimates import Gaps
-from vae_jax import plots
+from vae_jax import plots, run_calibration
 from vae_jax.comparison import columns
 from vae_jax.comparison.inferences import Finished
 from vae_jax.configs import InferenceBudget
@@ -48,6 +49,21 @@ _POSTERIOR_COLUMNS = [
 ]
 
 
+_CALIBRATION_COLUMNS = [
+    columns.METHOD,
+    Column(
+        "p_value",
+        "p value",
+        ".2g",
+        meaning="that the z which made each image ranks uniformly among the draws of its "
+        "posterior, over all latents and the log-likelihood (Bonferroni); small is uncalibrated",
+    ),
+    Column("worst", "worst quantity"),
+    Column("p_value_likelihood", "p value of log p(x|z)", ".2g"),
+    Column("num_images", "simulated images"),
+]
+
+
 def introduction(run_name: str, data_name: str, budget: InferenceBudget, num_images: int) -> str:
     """What was done and how to read it."""
     return (
@@ -58,12 +74,15 @@ def introduction(run_name: str, data_name: str, budget: InferenceBudget, num_ima
     )
 
 
-def tables(name: str, finished: list[Finished]) -> list[Table]:
-    """Evidence, and where the model has them gaps and posterior.
+def tables(
+    name: str, finished: list[Finished], cases: dict[str, Calibration] | None = None
+) -> list[Table]:
+    """Evidence, and where the model has them gaps, posterior and calibration.
 
     Args:
         name: of the model.
         finished: of one run.
+        cases: calibration of each inference.
     """
     found = [Table("Evidence", evidence_rows(name, finished), _EVIDENCE_COLUMNS)]
     gaps = decomposition(finished)
@@ -72,6 +91,9 @@ def tables(name: str, finished: list[Finished]) -> list[Table]:
     rows = posterior_rows(name, finished)
     if rows:
         found.append(Table("Posterior draws", rows, _POSTERIOR_COLUMNS, _advice(finished)))
+    if cases:
+        rows = run_calibration.rows(name, cases)
+        found.append(Table("Calibration", rows, _CALIBRATION_COLUMNS))
     return found
 
 
@@ -83,18 +105,34 @@ def _advice(finished: list[Finished]) -> str:
     return " ".join(f"{line[0].upper()}{line[1:]}." for line in lines)
 
 
-def pictures(name: str, finished: list[Finished], images: np.ndarray) -> list[Picture]:
-    """The ladder of bounds and the gaps of each image.
+def pictures(
+    name: str,
+    finished: list[Finished],
+    images: np.ndarray,
+    cases: dict[str, Calibration] | None = None,
+) -> list[Picture]:
+    """The ladder of bounds, the gaps of each image, and calibration.
 
     Args:
         name: of the model.
         finished: of one run.
         images: the test images `[image, height, width]`, pixels in [0, 1].
+        cases: calibration of each inference.
     """
     gaps = decomposition(finished)
-    if gaps is None:
-        return []
-    return [_ladder(name, finished), _profile(gaps, images)]
+    shown = [] if gaps is None else [_ladder(name, finished), _profile(gaps, images)]
+    return [*shown, *([_calibration(cases)] if cases else [])]
+
+
+def _calibration(cases: dict[str, Calibration]) -> Picture:
+    caption = (
+        "Images simulated from the model know the z that made them. Its rank among the draws of a "
+        "posterior is uniform where that is right: the curves stay inside the band, which holds 95 "
+        "of 100. Low on the left and high on the right is too wide, the other way round too "
+        "narrow. Black: the log-likelihood, which alone sees a posterior that ignores the image."
+    )
+    figure = plots.calibration(cases, title="Calibration on images simulated from the model")
+    return Picture("calibration", figure, caption)
 
 
 def _ladder(name: str, finished: list[Finished]) -> Picture:

@@ -11,7 +11,7 @@ from vae_jax import run_inference, systems, trained
 from vae_jax.configs import LinearVAEConfig, ObservationSpec, VAEConfig
 
 SMALL = ["--num-images", 8, "--num-posteriors", 3, "--num-temperatures", 20]
-SMALL += ["--num-chains", 4, "--num-draws", 300]
+SMALL += ["--num-chains", 4, "--num-draws", 300, "--num-simulations", 100]
 
 
 def read(folder):
@@ -26,7 +26,9 @@ def by_method(rows, table):
 def vae_results(run, vae_run):
     done = run("infer", vae_run, *SMALL)
     assert done.code == 0, done.err
-    assert all(title in done.out for title in ("Evidence", "Gaps", "Posterior draws"))
+    assert all(
+        title in done.out for title in ("Evidence", "Gaps", "Posterior draws", "Calibration")
+    )
     return read(vae_run)
 
 
@@ -74,9 +76,20 @@ def test_posterior_draws_come_with_their_diagnosis(vae_results):
     assert row["diverging"] == 0
 
 
+def test_chains_are_calibrated_and_an_encoder_of_two_epochs_is_not(vae_results):
+    rows = by_method(vae_results["rows"], "calibration")
+    assert rows["HMC"]["p_value"] > 0.01
+    assert rows["amortized q (ELBO)"]["p_value"] < 1e-3
+    assert all(row["num_images"] == 100 for row in rows.values())
+
+
 def test_the_report_is_one_page_with_its_figures(vae_run, vae_results):
     folder = vae_run / "inference"
-    assert {path.name for path in (folder / "figures").iterdir()} == {"evidence.png", "gaps.png"}
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        "evidence.png",
+        "gaps.png",
+        "calibration.png",
+    }
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2
     assert vae_results["meta"]["config"]["num_images"] == 8

@@ -33,9 +33,8 @@ def rates(
     axes.barh(rows, values, height=0.62, color=PALETTE[0], label="without compiling")
     axes.plot(with_compile, rows, "|", color=PALETTE[1], markersize=14, label="with compiling")
     for row, value in enumerate(values):
-        axes.annotate(
-            f"{value:,.0f}", (value, row), (6, 0), textcoords="offset points", va="center"
-        )
+        label = f"{value:,.0f}"
+        axes.annotate(label, (value, row), (6, 0), textcoords="offset points", va="center")
     axes.set_yticks(rows, names)
     axes.invert_yaxis()
     axes.set_xscale("log")

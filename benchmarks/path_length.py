@@ -1,0 +1,111 @@
+"""How far should a move of the batched sampler go? Effective draws per gradient, measured.
+
+python benchmarks/path_length.py --data-dir DIR      about 6 min on 2 CPU cores
+python benchmarks/path_length.py --data digits       with no download, about 3 min
+
+For numbers of leapfrogs, longest paths and jitters: the smallest ESS of each posterior per thousand
+gradients of the kept moves, means and squares alike. bayes_jax/mcmc/hmc.py takes its defaults from
+here. --out DIR takes path_length.json.
+"""
+
+import itertools
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import harness
+import jax
+import jax.numpy as jnp
+import tyro
+from posterior_sampling import Benchmark, trained_decoder
+
+from bayes_jax import diagnose, hamiltonian, sample_posterior
+from bayes_jax.mcmc import hmc
+from vae_jax import provenance
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Measure draws per gradient over the settings of a move.
+
+    Attributes:
+        data: mnist, or digits, which needs no download.
+        data_dir: folder of the data sets.
+        num_posteriors: test images.
+        num_leapfrogs: gradients per move.
+        paths: longest paths, in whitened units.
+        jitters: of the step size: uniform in 1 - jitter ... 1 + jitter.
+        num_epochs: of training on mnist.
+        out: folder for the JSON.
+    """
+
+    data: Literal["mnist", "digits"] = "mnist"
+    data_dir: str | None = None
+    num_posteriors: int = 16
+    num_leapfrogs: tuple[int, ...] = (3, 4, 5, 6, 8)
+    paths: tuple[float, ...] = (1.6, 2.0, 2.5)
+    jitters: tuple[float, ...] = (0.1, 0.3, 0.5)
+    num_epochs: int = 30
+    out: Path | None = None
+
+
+def main(command: Tune) -> None:
+    """Train, sample with every setting, write."""
+    start = time.perf_counter()
+    trained = Benchmark(
+        data=command.data,
+        data_dir=command.data_dir,
+        num_posteriors=command.num_posteriors,
+        sizes=(1,),
+        num_epochs=command.num_epochs,
+    )
+    model, guide, x, name = trained_decoder(trained)
+    default = (hmc.NUM_LEAPFROGS, hmc.MAX_PATH, hamiltonian.JITTER)
+    settings = {
+        *itertools.product(command.num_leapfrogs, command.paths, [default[2]]),
+        *itertools.product([default[0]], [default[1]], command.jitters),
+    }
+    rows = [measure(model, guide, x, *setting) for setting in sorted(settings)]
+    best = max(rows, key=lambda row: row["ess_per_1000_gradients"])
+    chosen = next(row for row in rows if row["setting"] == list(default))
+    meta = provenance.meta(
+        {**asdict(command), "data": name, "data_dir": None, "out": None},
+        seconds=time.perf_counter() - start,
+    )
+    harness.write(
+        command.out,
+        f"path_length_{name}",
+        rows,
+        meta,
+        summary=(
+            f"the default {default} gives {chosen['ess_per_1000_gradients']:.0f} effective draws "
+            f"per 1,000 gradients (R-hat {chosen['max_rhat']:.3f}), the best, {best['setting']}, "
+            f"{best['ess_per_1000_gradients']:.0f} (R-hat {best['max_rhat']:.3f})"
+        ),
+    )
+
+
+def measure(model, guide, x, num_leapfrogs: int, path: float, jitter: float) -> dict:
+    """One setting: warm-up apart, for it is the same for all."""
+    hmc.MAX_PATH, hamiltonian.JITTER = path, jitter
+    jax.clear_caches()  # both are constants of the compiled sampler
+    num_samples = 400
+    draws = sample_posterior(jax.random.key(1), model, x, guide=guide, num_leapfrogs=num_leapfrogs)
+    squares = (draws.z - jnp.mean(draws.z, axis=(1, 2), keepdims=True)) ** 2
+    found = diagnose(draws._replace(z=jnp.concatenate([draws.z, squares], axis=-1)))
+    num_gradients = draws.z.shape[1] * num_samples * num_leapfrogs
+    row = {
+        "setting": [num_leapfrogs, path, jitter],
+        "ess_per_1000_gradients": 1000
+        * float(jnp.mean(jnp.min(found.ess_bulk, axis=-1)))
+        / num_gradients,
+        "max_rhat": float(jnp.max(found.rhat)),
+        "accept": float(jnp.mean(draws.accept)),
+    }
+    print(row, flush=True)
+    return row
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Tune))

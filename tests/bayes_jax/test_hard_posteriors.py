@@ -1,0 +1,102 @@
+"""Where sampling is hard: right, or flagged; never wrong in silence."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from bayes_jax import LatentModel, sample_batch, sample_posterior, verdict
+from bayes_jax.diagnostics import Fault
+
+
+def banana(z, datum):
+    """Haario's: N(0, 10^2) and N(0, 1), the second bent by the square of the first."""
+    del datum
+    return -0.5 * (z[0] / 10) ** 2 - 0.5 * (z[1] - 0.03 * (z[0] ** 2 - 100)) ** 2
+
+
+def funnel(z, datum):
+    """Neal's: the first coordinate is the log variance of nine others."""
+    del datum
+    return -0.5 * (z[0] / 3) ** 2 - 0.5 * jnp.sum(z[1:] ** 2) * jnp.exp(-z[0]) - 4.5 * z[0]
+
+
+def two_modes(z, datum):
+    del datum
+    return jnp.logaddexp(-0.5 * jnp.sum((z - 4) ** 2), -0.5 * jnp.sum((z + 4) ** 2))
+
+
+@pytest.mark.parametrize(
+    ("density", "dim", "num_samples"), [(banana, 2, 3000), (funnel, 10, 1000), (two_modes, 2, 400)]
+)
+def test_right_or_flagged(density, dim, num_samples):
+    """Each x is its own run: those that pass the verdict have the true mean of every coordinate."""
+    init = jax.random.normal(jax.random.key(0), (8, 16, dim))
+    draws = sample_batch(
+        jax.random.key(1), density, jnp.zeros(8), init, num_warmup=1000, num_samples=num_samples
+    )
+    found = verdict(draws)
+    mean = np.asarray(draws.z).mean(axis=(1, 2))
+    error = np.abs(mean / np.asarray(found.diagnostics.mcse_mean)).max(axis=1)
+    assert np.all((error < 5) | ~np.asarray(found.converged))
+    if density is not banana:
+        assert not np.asarray(found.converged).any(), found.summary()
+        assert all(found.reasons(index) for index in range(8))
+
+
+def _symmetric(z):
+    return dist.Normal(jnp.abs(z) * jnp.ones(4), 0.3).to_event(1)
+
+
+def _one_sided(x):
+    """A guide that knows the positive mode only, and well."""
+    return dist.Normal(jnp.mean(x)[None], 0.15).to_event(1)
+
+
+def test_a_guide_that_misses_a_mode_is_found_out():
+    """The decoder is symmetric in z: chains from the guide agree, those from the prior do not."""
+    model = LatentModel(dist.Normal(jnp.zeros(1), 1.0).to_event(1), _symmetric)
+    x = jax.random.normal(jax.random.key(2), (32, 4)) * 0.3 + 1.5
+    found = verdict(sample_posterior(jax.random.key(3), model, x, guide=_one_sided))
+    assert float(jnp.max(found.diagnostics.rhat_guided)) < 1.02
+    missed = (np.asarray(found.faults) & Fault.OTHER_MODES) != 0
+    # Four chains from the prior all fall into the guide's mode once in sixteen times.
+    assert missed.sum() >= 26
+    assert "modes that the guide misses" in found.reasons(int(np.argmax(missed)))[0]
+
+
+MEMORY = """
+import resource, jax, jax.numpy as jnp, numpy as np
+from bayes_jax import sample_posterior
+from vae_jax import systems
+from vae_jax.configs import DataConfig, VAEConfig
+from vae_jax.data import arrays
+dataset = arrays.load(DataConfig(name="digits"))
+system = systems.build("vae", VAEConfig(latent_dim=16), dataset.spec)
+state = system.init(jax.random.key(0), jnp.asarray(dataset.train[:8], jnp.float32))
+model = system.generative(state)
+x = jnp.asarray(dataset.train[:1000], jnp.float32)
+draws = sample_posterior(
+    jax.random.key(1), model.latent, x, guide=model.guide, num_chains=16, num_warmup=2,
+    num_samples=200, num_leapfrogs=1, batch_size=100,
+)
+assert draws.z.shape == (1000, 16, 200, 16)
+assert bool(jnp.all(jnp.isfinite(draws.z)))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="ru_maxrss is in other units")
+def test_a_thousand_posteriors_fit_into_four_gigabytes():
+    """Peak memory of a process of its own; few gradients, for they take no memory."""
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    shown = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, env=environment
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert 0.3 < float(shown.stdout) < 4

@@ -1,0 +1,79 @@
+"""Is the encoder calibrated, and is MCMC? Images simulated from a run's own decoder tell."""
+
+from functools import partial
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from bayes_jax import GenerativeModel, sample_posterior
+from bayes_jax.calibration import Calibration, simulation_based_calibration, thin
+from bayes_jax.noise import independent_draws
+from vae_jax.comparison import inferences
+from vae_jax.configs import InferenceBudget
+
+NUM_GUIDE_DRAWS = 320
+# 16 chains of 80 draws, every fourth: nearly independent, and as many as of the guide.
+MCMC = {"num_chains": 16, "num_samples": 80}
+EVERY = 4
+
+
+def calibrate(
+    key: PRNGKeyArray, generative: GenerativeModel, budget: InferenceBudget, *, num_simulations: int
+) -> dict[str, Calibration]:
+    """Simulation-based calibration of the encoder and of HMC.
+
+    Args:
+        key: a PRNG key.
+        generative: with a continuous latent.
+        budget: whose batch size bounds memory.
+        num_simulations: images simulated.
+
+    Returns:
+        Name of each inference -> its ranks and p values; without an encoder, HMC alone.
+    """
+    model, guide = generative.latent, generative.guide
+    samplers = {} if guide is None else {inferences.AMORTIZED: partial(_from_guide, guide)}
+    samplers[inferences.HMC] = partial(_from_chains, model, guide, budget.batch_size)
+    return {
+        name: simulation_based_calibration(key, model, sampler, num_simulations=num_simulations)
+        for name, sampler in samplers.items()
+    }
+
+
+def rows(model_name: str, cases: dict[str, Calibration]) -> list[dict]:
+    """One row an inference: the p value, and which quantity departs the most.
+
+    Args:
+        model_name: of the model.
+        cases: from `calibrate`.
+    """
+    return [
+        {
+            "table": "calibration",
+            "model": model_name,
+            "method": method,
+            "log_prob": None,
+            "stderr": None,
+            "kind": None,
+            "p_value": found.p_value,
+            "worst": found.names[int(found.chi_square.argmin())],
+            "p_value_likelihood": float(min(found.chi_square[-1], found.ecdf[-1])),
+            "num_images": len(found.ranks),
+            "seconds": None,
+        }
+        for method, found in cases.items()
+    ]
+
+
+@jax.jit
+def _draws_from(guide, keys, x):
+    return jax.vmap(lambda key, x: independent_draws(key, guide(x), NUM_GUIDE_DRAWS))(keys, x)
+
+
+def _from_guide(guide, key, x):
+    return _draws_from(guide, jax.random.split(key, len(x)), x)
+
+
+def _from_chains(model, guide, batch_size, key, x):
+    draws = sample_posterior(key, model, x, guide=guide, batch_size=batch_size, **MCMC)
+    return thin(draws.z, EVERY)
