@@ -91,7 +91,7 @@ def test_the_report_is_one_page_with_its_figures(vae_run, vae_results):
         "calibration.png",
     }
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3
     assert vae_results["meta"]["config"]["num_images"] == 8
 
 

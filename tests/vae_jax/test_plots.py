@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from bayes_jax.calibration import calibration
 from vae_jax import plots
 from vae_jax.plots import images as image_plots
 from vae_jax.plots import posteriors
@@ -191,3 +192,24 @@ def test_gap_profile_stacks_the_gaps_from_the_smallest_to_the_largest():
     np.testing.assert_allclose([bar.get_y() for bar in upper], [0.2, 0.4, 0.5])
     np.testing.assert_allclose([bar.get_height() for bar in upper], [0.1, 0.2, 1.0])
     assert len(strip.images) == 3
+
+
+def test_rates_are_bars_with_a_mark_for_compiling():
+    values, slower = np.array([10.0, 2000.0]), np.array([5.0, 100.0])
+    figure = rendered(plots.rates(["a", "b"], values, slower, title="Speed", unit="draws / s"))
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [10, 2000]
+    assert axes.lines[0].get_xdata().tolist() == [5, 100]
+    assert {text.get_text() for text in axes.texts} == {"10", "2,000"}
+
+
+def test_calibration_shows_a_curve_a_quantity_inside_its_band():
+    ranks = np.stack([np.arange(100), np.zeros(100, int)], axis=1)
+    found = calibration(ranks, 99)
+    figure = rendered(plots.calibration({"even": found, "again": found}))
+    assert len(figure.axes) == 2
+    even, stuck = figure.axes[0].lines
+    assert np.abs(even.get_ydata()).max() < 1e-9
+    # All ranks are zero: the distribution function is one everywhere.
+    np.testing.assert_allclose(stuck.get_ydata(), 1 - stuck.get_xdata())
+    assert figure.axes[0].get_title(loc="left").startswith("even: p = ")
