@@ -56,7 +56,9 @@ def sample_posterior(
 
     Chains start at draws from the prior, or where there is a guide all but 4 of them (half, below
     8 chains) at draws from it. The mean and covariance of such draws whiten the target until the
-    chains know better. `mcmc.init`, `mcmc.warm_up` and `mcmc.sample` do the same in steps.
+    chains know better. Those from the prior find modes that the guide misses and cannot weigh them:
+    where `verdict` tells of other modes, no average over all chains is to be trusted.
+    `mcmc.init`, `mcmc.warm_up` and `mcmc.sample` do the same in steps.
 
     Args:
         key: a PRNG key.
