@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -61,6 +62,18 @@ class Draws(NamedTuple):
     num_grads: Int[Array, " batch"]
     valid: Bool[Array, " batch"]
     from_prior: Bool[Array, "batch chain"]
+
+    def pooled(self, *, every: int = 1) -> Float[Array, "batch sample latent"]:
+        """Draws to average over, chains and draws on one axis; outside jit, for z an array.
+
+        Chains from the prior beside a guide look for other modes, and how much mass one has they
+        cannot tell: they speak in the verdict and are left out here.
+
+        Args:
+            every: keep one of so many draws of a chain.
+        """
+        kept = self.z[:, ~np.asarray(self.from_prior[0]), ::every]
+        return kept.reshape(len(kept), -1, kept.shape[-1])
 
 
 class WeightedDraws(NamedTuple):

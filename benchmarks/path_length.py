@@ -90,11 +90,10 @@ def measure(model, guide, x, num_leapfrogs: int, path: float, jitter: float) -> 
     """One setting: warm-up apart, for it is the same for all."""
     hmc.MAX_PATH, hamiltonian.JITTER = path, jitter
     jax.clear_caches()  # both are constants of the compiled sampler
-    num_samples = 400
     draws = sample_posterior(jax.random.key(1), model, x, guide=guide, num_leapfrogs=num_leapfrogs)
     squares = (draws.z - jnp.mean(draws.z, axis=(1, 2), keepdims=True)) ** 2
     found = diagnose(draws._replace(z=jnp.concatenate([draws.z, squares], axis=-1)))
-    num_gradients = draws.z.shape[1] * num_samples * num_leapfrogs
+    num_gradients = draws.z.shape[1] * draws.z.shape[2] * num_leapfrogs
     row = {
         "setting": [num_leapfrogs, path, jitter],
         "ess_per_1000_gradients": 1000

@@ -6,13 +6,15 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from bayes_jax import GenerativeModel, sample_posterior
-from bayes_jax.calibration import Calibration, simulation_based_calibration, thin
+from bayes_jax.calibration import Calibration, simulation_based_calibration
 from bayes_jax.noise import independent_draws
 from vae_jax.comparison import inferences
 from vae_jax.configs import InferenceBudget
 
 NUM_GUIDE_DRAWS = 320
-# 16 chains of 80 draws, every fourth: nearly independent, and as many as of the guide.
+# Apart from the keys that the inferences of a run take from the same parent.
+CALIBRATION_STREAM = 1_000_003
+# 16 chains of 80 draws, every fourth: nearly independent.
 MCMC = {"num_chains": 16, "num_samples": 80}
 EVERY = 4
 
@@ -31,6 +33,7 @@ def calibrate(
     Returns:
         Name of each inference -> its ranks and p values; without an encoder, HMC alone.
     """
+    key = jax.random.fold_in(key, CALIBRATION_STREAM)
     model, guide = generative.latent, generative.guide
     samplers = {} if guide is None else {inferences.AMORTIZED: partial(_from_guide, guide)}
     samplers[inferences.HMC] = partial(_from_chains, model, guide, budget.batch_size)
@@ -76,4 +79,4 @@ def _from_guide(guide, key, x):
 
 def _from_chains(model, guide, batch_size, key, x):
     draws = sample_posterior(key, model, x, guide=guide, batch_size=batch_size, **MCMC)
-    return thin(draws.z, EVERY)
+    return draws.pooled(every=EVERY)

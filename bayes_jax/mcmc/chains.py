@@ -152,28 +152,27 @@ def _init(key, log_density, data, starts, index_offset, *, settings):
 
 @partial(jax.jit, static_argnames=("num_moves", "settings"))
 def _warm_up(log_density, data, chains, *, num_moves, settings):
-    first, chains = chains.num_moves, chains._replace(num_moves=None)
-
-    def one(row):
-        datum, chains = row
-        density = Partial(density_of, log_density, datum)
-        return warm_up_one(density, chains, settings, first=first, num_moves=num_moves)
-
-    chains = map_rows(one, (data, chains), batch_size=rows_at_once(settings))
-    return chains._replace(num_moves=first + num_moves)
+    move = partial(warm_up_one, settings=settings, first=chains.num_moves, num_moves=num_moves)
+    moved = _each(move, log_density, data, chains, settings)
+    return moved._replace(num_moves=chains.num_moves + num_moves)
 
 
 @partial(jax.jit, static_argnames=("num_samples", "settings"))
 def _sample(log_density, data, chains, *, num_samples, settings):
-    first, chains = chains.num_moves, chains._replace(num_moves=None)
+    move = partial(sample_one, settings=settings, first=chains.num_moves, num_samples=num_samples)
+    moved, draws = _each(move, log_density, data, chains, settings)
+    return moved._replace(num_moves=chains.num_moves + num_samples), draws
+
+
+def _each(move, log_density, data, chains, settings):
+    """`move(density, chains)` for every x; the number of moves is no x's own."""
 
     def one(row):
         datum, chains = row
-        density = Partial(density_of, log_density, datum)
-        return sample_one(density, chains, settings, first=first, num_samples=num_samples)
+        return move(Partial(density_of, log_density, datum), chains)
 
-    chains, draws = map_rows(one, (data, chains), batch_size=rows_at_once(settings))
-    return chains._replace(num_moves=first + num_samples), draws
+    rows = data, chains._replace(num_moves=None)
+    return map_rows(one, rows, batch_size=rows_at_once(settings))
 
 
 def density_of(log_density, datum, z):

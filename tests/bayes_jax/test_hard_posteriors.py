@@ -87,11 +87,10 @@ draws = sample_posterior(
 )
 assert draws.z.shape == (1000, 16, 200, 16)
 assert bool(jnp.all(jnp.isfinite(draws.z)))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="ru_maxrss is in other units")
 def test_a_thousand_posteriors_fit_into_four_gigabytes():
     """Peak memory of a process of its own; few gradients, for they take no memory."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
@@ -99,4 +98,5 @@ def test_a_thousand_posteriors_fit_into_four_gigabytes():
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, env=environment
     )
     assert shown.returncode == 0, shown.stderr
-    assert 0.3 < float(shown.stdout) < 4
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, kilobytes elsewhere
+    assert 0.3 < float(shown.stdout) / unit < 4

@@ -371,10 +371,7 @@ def _hmc(key, setting: Setting, x, *, kernel: str = "hmc") -> Outcome:
         num_samples=budget.num_reference_draws,
         batch_size=None if kernel == "nuts" else budget.batch_size,
     )
-    # Chains from the prior look for other modes, and how much mass one has they cannot tell: they
-    # speak in the verdict, and the estimates are those of the chains from the guide.
-    guided = draws.z[:, ~np.asarray(draws.from_prior[0])]
-    pooled = guided.reshape(len(x), -1, draws.z.shape[-1])
+    pooled = draws.pooled()
     return Outcome(
         mean=jnp.mean(pooled, axis=1),
         scale=jnp.std(pooled, axis=1),
