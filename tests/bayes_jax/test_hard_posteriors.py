@@ -35,7 +35,7 @@ def two_modes(z, datum):
     ("density", "dim", "num_samples"), [(banana, 2, 3000), (funnel, 10, 1000), (two_modes, 2, 400)]
 )
 def test_right_or_flagged(density, dim, num_samples):
-    """Each x is its own run: those that pass the verdict have the true mean of every coordinate."""
+    """Each x is a run of its own: too hard for so few draws, and none passes the verdict."""
     init = jax.random.normal(jax.random.key(0), (8, 16, dim))
     draws = sample_batch(
         jax.random.key(1), density, jnp.zeros(8), init, num_warmup=1000, num_samples=num_samples
@@ -43,10 +43,11 @@ def test_right_or_flagged(density, dim, num_samples):
     found = verdict(draws)
     mean = np.asarray(draws.z).mean(axis=(1, 2))
     error = np.abs(mean / np.asarray(found.diagnostics.mcse_mean)).max(axis=1)
-    assert np.all((error < 5) | ~np.asarray(found.converged))
-    if density is not banana:
-        assert not np.asarray(found.converged).any(), found.summary()
-        assert all(found.reasons(index) for index in range(8))
+    if density is banana:
+        # Slow, and told so, but right.
+        assert np.all(error < 5)
+    assert not np.asarray(found.converged).any(), found.summary()
+    assert all(found.reasons(index) for index in range(8))
 
 
 def _symmetric(z):
