@@ -1,7 +1,13 @@
 """Probability and inference over NumPyro distributions: no networks, no files, no plots."""
 
-from bayes_jax import exact, mcmc
-from bayes_jax.annealing import annealed_draws, annealed_evidence
+from bayes_jax import annealing, exact, mcmc
+from bayes_jax.annealing import (
+    annealed_draws,
+    annealed_evidence,
+    evidence_sandwich,
+    reverse_evidence,
+    validate_annealing,
+)
 from bayes_jax.diagnostics import diagnose, verdict
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws, Evidence, EvidenceKind, Gaps, WeightedDraws
@@ -24,9 +30,11 @@ __all__ = [
     "WeightedDraws",
     "annealed_draws",
     "annealed_evidence",
+    "annealing",
     "constrain_latents",
     "diagnose",
     "elbo",
+    "evidence_sandwich",
     "exact",
     "fit_posterior",
     "from_numpyro",
@@ -36,9 +44,11 @@ __all__ = [
     "log_joint",
     "mcmc",
     "pareto_k_hat",
+    "reverse_evidence",
     "sample_batch",
     "sample_posterior",
     "simulate",
     "to_numpyro",
+    "validate_annealing",
     "verdict",
 ]

@@ -115,6 +115,9 @@ class Gaps(NamedTuple):
         stderr_amortization: Monte Carlo standard error, `[batch]`.
         stderr_total: of approximation + amortization, in which the error of elbo_optimal cancels,
             `[batch]`.
+        evidence_width: how far the mean of log_evidence may lie below that of log p(x), in nats:
+            upper end of the interval for the width of the sandwich; 0 for exact evidence, NaN where
+            nobody measured it.
     """
 
     log_evidence: Float[Array, " batch"]
@@ -125,6 +128,7 @@ class Gaps(NamedTuple):
     stderr_approximation: Float[Array, " batch"]
     stderr_amortization: Float[Array, " batch"]
     stderr_total: Float[Array, " batch"]
+    evidence_width: Float[Array, ""]
 
 
 def log_mean_exp(log_weights: Float[Array, "*batch sample"]) -> Float[Array, "*batch"]:
@@ -172,6 +176,11 @@ def lower_evidence(value: Float[Array, " batch"], stderr: Float[Array, " batch"]
         jnp.full_like(value, jnp.nan),
         EvidenceKind.LOWER,
     )
+
+
+def estimated_evidence(value: Float[Array, " batch"], stderr: Float[Array, " batch"]) -> Evidence:
+    """Evidence that is consistent but bounds log p(x) on neither side: both sides equal."""
+    return Evidence(value, value, stderr, stderr, EvidenceKind.ESTIMATE)
 
 
 def mean_stderr(values: Float[Array, "*batch sample"]) -> Float[Array, "*batch"]:

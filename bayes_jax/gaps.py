@@ -4,14 +4,18 @@
                            approximation gap       amortization gap
 
 q is the guide, q* the best member of its family for this x (Cremer et al. 2018, arXiv 1801.03558).
+`advice` holds the two against what the evidence leaves open and says which part to mend.
 """
+
+from enum import Enum
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from bayes_jax.annealing import annealed_evidence
-from bayes_jax.estimates import Evidence, Gaps
+from bayes_jax.annealing import Validation, annealed_evidence
+from bayes_jax.estimates import Evidence, EvidenceKind, Gaps, mean_stderr
 from bayes_jax.importance import elbo
 from bayes_jax.model import Guide, LatentModel
 from bayes_jax.variational import FamilyName, FittedPosterior, fit_posterior
@@ -24,6 +28,7 @@ def inference_gaps(
     *,
     guide: Guide,
     evidence: Evidence | None = None,
+    validation: Validation | None = None,
     family: FamilyName = "mean_field",
     num_samples: int = 1000,
     num_steps: int | None = None,
@@ -41,6 +46,8 @@ def inference_gaps(
         guide: the amortized posterior, ONE x -> q(z | x).
         evidence: log p(x) where it is known or already bounded; guide-started AIS, if None. The
             lower side is used: with a lower bound the approximation gap is a lower bound too.
+        validation: of annealing under this model, from `validate_annealing` with the settings that
+            the evidence has; its width becomes the error bar of the evidence.
         family: the guide's family, in which q* is sought.
         num_samples: draws behind each ELBO.
         num_steps: of the fit of q*.
@@ -76,16 +83,23 @@ def inference_gaps(
         num_elbo_samples=num_samples,
         **rows,
     )
-    return decompose(evidence, amortized, fitted)
+    return decompose(evidence, amortized, fitted, validation=validation)
 
 
-def decompose(evidence: Evidence, amortized: Evidence, fitted: FittedPosterior) -> Gaps:
+def decompose(
+    evidence: Evidence,
+    amortized: Evidence,
+    fitted: FittedPosterior,
+    *,
+    validation: Validation | None = None,
+) -> Gaps:
     """The gaps from their three parts: evidence, ELBO of the guide, fit of q*, for the same x.
 
     Args:
         evidence: of which the lower side is used.
         amortized: the guide's ELBO.
         fitted: q* of the guide's family.
+        validation: how far the evidence may lie too low.
 
     Returns:
         Gaps; the standard errors take the three parts as independent.
@@ -100,4 +114,114 @@ def decompose(evidence: Evidence, amortized: Evidence, fitted: FittedPosterior) 
         stderr_approximation=jnp.hypot(evidence.stderr_lower, optimal.stderr_lower),
         stderr_amortization=jnp.hypot(optimal.stderr_lower, amortized.stderr_lower),
         stderr_total=jnp.hypot(evidence.stderr_lower, amortized.stderr_lower),
+        evidence_width=_width(evidence, validation),
     )
+
+
+def _width(evidence: Evidence, validation: Validation | None) -> Float[Array, ""]:
+    if evidence.kind == EvidenceKind.EXACT:
+        return jnp.zeros(())
+    if evidence.kind == EvidenceKind.SANDWICH:
+        width = evidence.upper - evidence.lower
+        return jnp.mean(width) + 2 * mean_stderr(width)
+    return jnp.full((), jnp.nan) if validation is None else validation.width_interval[1]
+
+
+class Mean(NamedTuple):
+    """A mean over observations in nats, with its standard error over them."""
+
+    value: Float[Array, ""]
+    stderr: Float[Array, ""]
+
+
+class MeanGaps(NamedTuple):
+    """What `Gaps` are in the mean.
+
+    Attributes:
+        log_evidence: log p(x).
+        elbo: of the guide.
+        approximation: gap of the family.
+        amortization: gap of the encoder.
+    """
+
+    log_evidence: Mean
+    elbo: Mean
+    approximation: Mean
+    amortization: Mean
+
+
+def mean_gaps(gaps: Gaps) -> MeanGaps:
+    """Means over at least 2 observations; their spread has the Monte Carlo errors in it."""
+    return MeanGaps(*(_mean(getattr(gaps, name)) for name in MeanGaps._fields))
+
+
+def _mean(values: Float[Array, " batch"]) -> Mean:
+    return Mean(jnp.mean(values), mean_stderr(values))
+
+
+def generalization_gap(train: Gaps, test: Gaps) -> MeanGaps:
+    """How much better training observations fare than unseen ones, in each part.
+
+    Args:
+        train: of observations the model was trained on.
+        test: of unseen ones.
+
+    Returns:
+        Train minus test. In log_evidence it is the decoder that overfits, in amortization, where it
+        is negative, the encoder.
+    """
+    pairs = zip(mean_gaps(train), mean_gaps(test), strict=True)
+    return MeanGaps(*(Mean(a.value - b.value, jnp.hypot(a.stderr, b.stderr)) for a, b in pairs))
+
+
+class Limit(Enum):
+    """What limits a model, and what to do about it."""
+
+    ESTIMATE = "the evidence is too loose to tell: anneal at more temperatures, with more chains"
+    ENCODER = (
+        "the encoder: make it larger, train it longer, or fit q to each x from where it points"
+    )
+    FAMILY = "the family of q: full-rank or a flow instead of a diagonal Gaussian"
+    DECODER = "the decoder: inference costs little, so only a better p(x | z) raises log p(x)"
+    OVERFITTING = "the decoder overfits: more data, a smaller decoder, or stop earlier"
+
+
+class Advice(NamedTuple):
+    """Which part limits a model.
+
+    Attributes:
+        limit: the part.
+        cost: what it costs in nats per observation; of the evidence, what it leaves open.
+    """
+
+    limit: Limit
+    cost: Mean
+
+
+# A loss below so many nats per observation is worth nobody's time.
+NEGLIGIBLE = 0.1
+
+
+def advice(gaps: Gaps, *, train: Gaps | None = None) -> Advice:
+    """Say which part limits a model: the one that costs most, if that is beyond its error.
+
+    The approximation gap may be larger by what the evidence leaves open. Where that could change
+    the answer, or nobody measured it, the estimate is to blame first.
+
+    Args:
+        gaps: of unseen observations, at least 2.
+        train: of training observations; without them overfitting is not looked for.
+    """
+    means = mean_gaps(gaps)
+    costs = {Limit.FAMILY: means.approximation, Limit.ENCODER: means.amortization}
+    if train is not None:
+        costs[Limit.OVERFITTING] = generalization_gap(train, gaps).log_evidence
+    limit, cost = max(costs.items(), key=lambda item: float(item[1].value))
+    is_clear = bool(cost.value >= max(NEGLIGIBLE, 2 * float(cost.stderr)))
+    if is_clear and limit == Limit.FAMILY:
+        return Advice(limit, cost)  # It can only be larger still.
+    others = (float(mean.value) for part, mean in costs.items() if part != Limit.FAMILY)
+    most = float(means.approximation.value + gaps.evidence_width)
+    if not most <= max(NEGLIGIBLE, *others):
+        return Advice(Limit.ESTIMATE, Mean(gaps.evidence_width, means.log_evidence.stderr))
+    return Advice(limit if is_clear else Limit.DECODER, cost)

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from bayes_jax import Gaps, inference_gaps
-from bayes_jax.estimates import exact_evidence, lower_evidence
-from bayes_jax.gaps import decompose
+from bayes_jax.annealing.validation import certify
+from bayes_jax.estimates import Evidence, EvidenceKind, exact_evidence, lower_evidence
+from bayes_jax.gaps import Limit, advice, decompose, generalization_gap
 from bayes_jax.variational import Anchor, FittedPosterior
 
 
@@ -139,3 +141,71 @@ def test_parts_decompose_by_hand():
     np.testing.assert_allclose(gaps.stderr_amortization, [np.sqrt(5), 1], rtol=1e-6)
     # The error of the optimal ELBO is in both gaps with opposite signs.
     np.testing.assert_allclose(gaps.stderr_total, [np.hypot(0.75, 2), 0], rtol=1e-6)
+
+
+def gaps_of(*, approximation, amortization, log_evidence=-90.0, width=0.0, spread=0.05):
+    """Gaps of 50 observations with given means, spread as given."""
+    noise = spread * np.linspace(-1, 1, 50)
+    level = log_evidence + 20 * noise
+    parts = {
+        "log_evidence": level,
+        "elbo": level - approximation - amortization,
+        "elbo_optimal": level - approximation,
+        "approximation": approximation + noise,
+        "amortization": amortization - noise,
+    }
+    fields = {name: jnp.asarray(parts.get(name, 0 * noise)) for name in Gaps._fields}
+    return Gaps(**fields | {"evidence_width": jnp.asarray(width)})
+
+
+@pytest.mark.parametrize(
+    ("gaps", "limit"),
+    [
+        ({"approximation": 2.0, "amortization": 0.5}, Limit.FAMILY),
+        ({"approximation": 0.5, "amortization": 2.0}, Limit.ENCODER),
+        ({"approximation": 0.02, "amortization": 0.03}, Limit.DECODER),
+        # What the evidence leaves open could change the answer, or could not.
+        ({"approximation": 0.5, "amortization": 2.0, "width": 1.0}, Limit.ENCODER),
+        ({"approximation": 0.5, "amortization": 2.0, "width": 2.0}, Limit.ESTIMATE),
+        ({"approximation": 0.02, "amortization": 0.03, "width": 0.2}, Limit.ESTIMATE),
+        ({"approximation": 0.5, "amortization": 2.0, "width": np.nan}, Limit.ESTIMATE),
+        ({"approximation": 2.0, "amortization": 0.5, "width": np.nan}, Limit.FAMILY),
+        # Large, and lost in the noise.
+        ({"approximation": 0.0, "amortization": 0.4, "spread": 3.0}, Limit.DECODER),
+    ],
+)
+def test_advice_names_what_costs_most(gaps, limit):
+    assert advice(gaps_of(**gaps)).limit == limit
+
+
+def test_advice_sees_a_decoder_that_overfits():
+    test = gaps_of(approximation=0.5, amortization=1.0)
+    train = gaps_of(approximation=0.5, amortization=0.6, log_evidence=-85.0)
+    difference = generalization_gap(train, test)
+    assert float(difference.log_evidence.value) == pytest.approx(5.0, abs=1e-4)
+    assert float(difference.amortization.value) == pytest.approx(-0.4, abs=1e-5)
+    assert float(difference.elbo.value) == pytest.approx(5.4, abs=1e-4)
+    found = advice(test, train=train)
+    assert found.limit == Limit.OVERFITTING
+    assert float(found.cost.value) == pytest.approx(5.0, abs=1e-4)
+    assert advice(test, train=test).limit == Limit.ENCODER
+
+
+def test_the_width_of_the_sandwich_is_the_error_bar_of_the_evidence(linear_case):
+    level = linear_case.log_evidence[:3]
+    zero = jnp.zeros(3)
+    fitted = FittedPosterior(**dict.fromkeys(FittedPosterior._fields, zero))
+    fitted = fitted._replace(log_weight=jnp.zeros((3, 4)))
+    elbo = lower_evidence(level - 1, zero)
+    width = jnp.array([0.1, 0.2, 0.3])
+    sides = Evidence(level, level + width, zero, zero, EvidenceKind.SANDWICH)
+    validation = certify(sides, jnp.zeros((3, 1)), linear_case.x[:3], confidence=0.9)
+
+    def found(evidence, validation=None):
+        return float(decompose(evidence, elbo, fitted, validation=validation).evidence_width)
+
+    assert found(exact_evidence(level)) == 0
+    assert np.isnan(found(lower_evidence(level, zero)))
+    assert found(sides) == pytest.approx(0.2 + 2 * 0.1 / np.sqrt(3), rel=1e-4)
+    expected = 0.2 + 1.6448536 * 0.1 / np.sqrt(3)
+    assert found(lower_evidence(level, zero), validation) == pytest.approx(expected, rel=1e-4)

@@ -1,0 +1,40 @@
+"""A walk that is stopped and continued is the walk that was not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bayes_jax import annealing
+
+
+@pytest.mark.parametrize("transition", ["hmc", "elliptical"])
+@pytest.mark.parametrize("backward", [False, True])
+def test_stopped_and_continued_walks_weigh_the_same(cases, transition, backward):
+    case = cases("poisson")
+    x, z = case.x[:5], case.z[:5] if backward else None
+    settings, betas = annealing.make_settings(
+        case.model,
+        None,
+        num_chains=3,
+        num_temperatures=12,
+        schedule="sigmoid",
+        transition=transition,
+        num_leapfrogs=2,
+        batch_size=None,
+    )
+    start = annealing.init(jax.random.key(0), case.model, x, betas, settings=settings, z=z)
+    whole = annealing.advance(case.model, x, start, settings=settings)
+    chains = start
+    for num_moves in (4, 1, 6):
+        chains = annealing.advance(case.model, x, chains, settings=settings, num_moves=num_moves)
+        # As it would come back from a file.
+        keyless = chains._replace(key=jax.random.key_data(chains.key))
+        keyless = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), keyless)
+        chains = keyless._replace(key=jax.random.wrap_key_data(keyless.key))
+    assert int(chains.num_moves) == start.total_moves == 11
+    np.testing.assert_array_equal(annealing.log_weight(chains), annealing.log_weight(whole))
+    np.testing.assert_array_equal(chains.num_grads, whole.num_grads)
+    sign = -1 if backward else 1
+    level = sign * np.asarray(annealing.log_weight(whole)).mean(axis=1)
+    assert np.all(np.abs(level - case.log_evidence[:5]) < 5)

@@ -1,0 +1,166 @@
+"""Both sides of the evidence: weights of 1 / p(x) are unbiased, the truth lies between."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from bayes_jax import (
+    EvidenceKind,
+    InputError,
+    annealed_draws,
+    evidence_sandwich,
+    log_joint,
+    reverse_evidence,
+    simulate,
+    validate_annealing,
+)
+from bayes_jax.annealing.validation import certify
+from bayes_jax.estimates import Evidence
+from bayes_jax.exact.reference import REFERENCES
+from bayes_jax.importance import resample
+
+
+@pytest.mark.parametrize(
+    ("from_guide", "num_temperatures", "most"), [(False, 1000, 0.1), (True, 100, 0.02)]
+)
+def test_the_truth_lies_between(case, from_guide, num_temperatures, most):
+    """Must hold: lower <= exact <= upper within 3 standard errors of the mean, the lower near."""
+    found = evidence_sandwich(
+        jax.random.key(0),
+        case.model,
+        case.z,
+        case.x,
+        guide=case.guide if from_guide else None,
+        num_temperatures=num_temperatures,
+    )
+    assert found.kind == EvidenceKind.SANDWICH
+    assert np.all(np.isnan(found.stderr_upper))
+    exact = np.asarray(case.log_evidence, np.float64)
+    lower, upper = np.asarray(found.lower, np.float64), np.asarray(found.upper, np.float64)
+    for below in (lower - exact, exact - upper):
+        assert below.mean() < 3 * below.std(ddof=1) / np.sqrt(len(below))
+    assert abs(np.mean(lower - exact)) < most
+    # The chains' own errors are what they miss by.
+    assert 0.6 < np.sqrt(np.mean(((lower - exact) / found.stderr_lower) ** 2)) < 1.8
+    if case.name == "mixture_prior" and not from_guide:
+        # The modes are apart in the prior already, and no local move goes from one to another: the
+        # walk back ends in the mode it began in. The bound holds, and is loose.
+        assert np.mean(upper - exact) > most
+    else:
+        assert abs(np.mean(upper - exact)) < most
+
+
+def broad_guide(x):
+    """Wide, and blind to x."""
+    del x
+    return dist.Normal(jnp.zeros(1), 1.3).to_event(1)
+
+
+@pytest.mark.parametrize("guide", [None, broad_guide])
+def test_weights_back_and_forth_are_unbiased(guide):
+    """E[p^ / p] = 1 and E[p / p^] = 1 at 6 temperatures, where signs and normalisers show."""
+    reference, num = REFERENCES["poisson"](), 8000
+    z, x = simulate(jax.random.key(2), reference.model, num)
+    x = x.astype(jnp.float32)
+    found = evidence_sandwich(
+        jax.random.key(3), reference.model, z, x, guide=guide, num_chains=2, num_temperatures=6
+    )
+    exact = np.asarray(reference.log_evidence(x), np.float64)
+    for log_ratio in (found.lower - exact, exact - found.upper):
+        ratio = np.exp(np.asarray(log_ratio, np.float64))
+        stderr = ratio.std(ddof=1) / np.sqrt(num)
+        assert 0.001 < stderr < 0.05
+        assert abs(ratio.mean() - 1) < 4 * stderr
+
+
+def test_width_and_certificate_cover_the_truth(linear_case):
+    """Fifty validations of few temperatures: the certificate holds, the interval is honest."""
+    model = linear_case.model
+    widths, inside = [], []
+    for key in jax.random.split(jax.random.key(4), 50):
+        found = validate_annealing(key, model, num_simulations=16, num_chains=2, num_temperatures=8)
+        exact = float(jnp.mean(REFERENCES["linear_gaussian"]().log_evidence(found.x)))
+        inside.append(found.certified[0] <= exact <= found.certified[1])
+        widths.append(float(found.width))
+        low, high = found.width_interval
+        assert low < found.width < high == found.kl_bound
+        assert found.evidence.kind == EvidenceKind.SANDWICH
+        assert len(found.z) == len(found.x) == len(found.evidence.lower) == 16
+    assert np.mean(inside) > 0.9
+    # What 50 runs spread is what one run says of its own error.
+    assert 0.7 < np.std(widths, ddof=1) / float(found.width_stderr) < 1.6
+    assert np.mean(widths) > 0
+
+
+def test_certificate_by_hand():
+    """Sides 1 nat apart on 40 x, 95 %: Markov's slack on each side is log(40) / 40."""
+    lower = jnp.linspace(-3.0, -2.0, 40)
+    sides = Evidence(lower, lower + 1.0, 0 * lower, 0 * lower, EvidenceKind.SANDWICH)
+    found = certify(sides, jnp.zeros((40, 1)), lower, confidence=0.95)
+    assert float(found.width) == pytest.approx(1.0, abs=1e-6)
+    slack = np.log(40) / 40
+    np.testing.assert_allclose(found.certified, [-2.5 - slack, -1.5 + slack], rtol=1e-6)
+
+
+def test_kl_of_resampled_draws_is_below_its_bound():
+    """One dimension, few temperatures: the histogram of resampled draws against p(z | x)."""
+    reference = REFERENCES["poisson"]()
+    x = jnp.array([[2.0, 0.0, 1.0]])
+    num_runs = 40_000
+    draws = annealed_draws(
+        jax.random.key(5),
+        reference.model,
+        jnp.tile(x, (num_runs, 1)),
+        guide=broad_guide,
+        num_chains=2,
+        num_temperatures=3,
+    )
+    z = np.asarray(resample(jax.random.key(6), draws, num_draws=1))[:, 0, 0]
+    loss = float(reference.log_evidence(x)[0]) - np.asarray(draws.evidence().lower, np.float64)
+    edges = np.linspace(-4, 4, 33)
+    log_joint_of = jax.vmap(lambda z: log_joint(reference.model, z[None], x[0]))
+    fine = np.linspace(-4, 4, 32 * 50 + 1)
+    density = np.exp(np.asarray(log_joint_of(jnp.asarray(fine)), np.float64))
+    exact = np.add.reduceat(density[:-1], np.arange(0, 1600, 50))
+    exact /= exact.sum()
+    found = np.histogram(z, edges)[0] / num_runs
+    # The divergence of binned laws is below that of the draws; few counts bias it upwards.
+    kl = np.sum(np.where(found > 0, found * np.log(np.maximum(found, 1e-300) / exact), 0))
+    bias = len(exact) / (2 * num_runs)
+    bound, stderr = loss.mean(), loss.std(ddof=1) / np.sqrt(num_runs)
+    assert kl - bias > 0.001  # there is a divergence to be bounded
+    assert kl - bias < bound + 4 * stderr
+
+
+def test_reverse_from_long_hmc_estimates(cases):
+    case = cases("nonlinear_bernoulli")
+    found = reverse_evidence(
+        jax.random.key(7), case.model, case.x, guide=case.guide, num_samples=100
+    )
+    assert found.kind == EvidenceKind.ESTIMATE
+    np.testing.assert_array_equal(found.lower, found.upper)
+    error = np.asarray(found.lower - case.log_evidence, np.float64)
+    assert abs(error.mean()) < 4 * error.std(ddof=1) / np.sqrt(len(error)) + 0.005
+
+
+def test_sandwich_ignores_batch_size(linear_case):
+    key, model, z, x = jax.random.key(8), linear_case.model, linear_case.z, linear_case.x
+    options = {"guide": linear_case.guide, "num_chains": 2, "num_temperatures": 6}
+    whole = evidence_sandwich(key, model, z[:9], x[:9], **options)
+    tail = evidence_sandwich(key, model, z[5:9], x[5:9], batch_size=3, index_offset=5, **options)
+    np.testing.assert_allclose(whole.lower[5:], tail.lower, atol=1e-3)
+    np.testing.assert_allclose(whole.upper[5:], tail.upper, atol=1e-3)
+
+
+def test_what_makes_no_sense_is_named(linear_case):
+    key, model, x = jax.random.key(0), linear_case.model, linear_case.x
+    with pytest.raises(InputError, match="num_simulations is 1: expected at least 2"):
+        validate_annealing(key, model, num_simulations=1)
+    with pytest.raises(InputError, match=r"confidence is 1.0: expected a probability"):
+        validate_annealing(key, model, confidence=1.0)
+    with pytest.raises(InputError, match="num_chains is 1: expected at least 2"):
+        reverse_evidence(key, model, x, num_chains=1)
+    with pytest.raises(InputError, match=r"leading axes of the data are \[3, 64\]"):
+        evidence_sandwich(key, model, linear_case.z[:3], x)
