@@ -8,6 +8,7 @@ import pytest
 from bayes_jax.estimates import (
     EvidenceKind,
     WeightedDraws,
+    estimated_evidence,
     exact_evidence,
     log_mean_exp,
     log_mean_exp_stderr,
@@ -74,6 +75,11 @@ def test_kinds_say_what_is_claimed():
     assert exact.kind == EvidenceKind.EXACT
     np.testing.assert_array_equal(exact.lower, exact.upper)
     np.testing.assert_array_equal(exact.stderr_upper, 0)
+    estimated = estimated_evidence(value, stderr)
+    assert estimated.kind == EvidenceKind.ESTIMATE
+    np.testing.assert_array_equal(estimated.lower, estimated.upper)
+    np.testing.assert_array_equal(estimated.stderr_lower, stderr)
+    np.testing.assert_array_equal(estimated.stderr_upper, stderr)
     lower = lower_evidence(value, stderr)
     assert lower.kind == EvidenceKind.LOWER
     assert np.all(np.isposinf(lower.upper))
