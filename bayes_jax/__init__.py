@@ -16,6 +16,7 @@ from bayes_jax.importance import elbo, importance_bound, importance_draws, paret
 from bayes_jax.mcmc import sample_batch, sample_posterior
 from bayes_jax.model import GenerativeModel, Guide, LatentModel, log_joint, simulate
 from bayes_jax.numpyro_models import constrain_latents, from_numpyro, to_numpyro
+from bayes_jax.smc import smc_evidence
 from bayes_jax.variational import fit_posterior
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "sample_batch",
     "sample_posterior",
     "simulate",
+    "smc_evidence",
     "to_numpyro",
     "validate_annealing",
     "verdict",

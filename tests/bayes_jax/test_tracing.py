@@ -18,6 +18,7 @@ from bayes_jax import (
     inference_gaps,
     sample_posterior,
     simulate,
+    smc_evidence,
 )
 from bayes_jax.exact import quadrature
 from bayes_jax.model import check_observations
@@ -69,6 +70,9 @@ ENGINES = {
     ),
     "annealed_evidence": lambda key, model, guide, x: annealed_evidence(
         key, model, x, **FEW_TEMPERATURES
+    ),
+    "smc_evidence": lambda key, model, guide, x: smc_evidence(
+        key, model, x, guide=guide, target_ess=0.5, num_particles=4, num_runs=2
     ),
     "fit_posterior": lambda key, model, guide, x: fit_posterior(
         key, model, x, num_elbo_samples=2, **FEW_STEPS
