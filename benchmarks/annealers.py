@@ -1,0 +1,342 @@
+"""The peers that benchmarks/evidence.py holds annealed importance sampling against.
+
+TensorFlow Probability's own AIS, made once and called as `annealer(key, x)`; and the work of
+bayes_jax written anew in PyTorch, called as `annealer(seed, x, bridge)`. Both anneal all images and
+chains at once, in float32, and give log weights `[image, chain]` with E[w] = p(x).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from numpyro.distributions import Distribution
+from tensorflow_probability.substrates import jax as tfp
+
+from bayes_jax import log_joint
+
+# TFP: chains that only tune the step size, at as many temperatures, and their moves.
+PILOT_CHAINS, PILOT_TEMPERATURES, PILOT_MOVES = 2, 8, 60
+PILOT_ACCEPT = 0.7
+GUIDE_WIDENING = 1.2
+# PyTorch: the step is multiplied by U(1 - JITTER, 1 + JITTER), as in bayes_jax.
+JITTER = 0.3
+
+
+class Refreshed(NamedTuple):
+    """A TFP kernel that evaluates its density anew before each move.
+
+    `sample_annealed_importance_chain` hands the kernel of beta_t the log density and gradient that
+    the kernel of beta_{t-1} left behind. The accept step then compares two different densities, the
+    move leaves neither invariant, and the weights are biased (seen in the tests; open upstream as
+    tensorflow/probability issue 1429).
+
+    Attributes:
+        kernel: the kernel to be mended.
+    """
+
+    kernel: tfp.mcmc.TransitionKernel
+
+    def bootstrap_results(self, state):
+        """The results of the first state."""
+        return self.kernel.bootstrap_results(state)
+
+    def one_step(self, state, previous_results, seed=None):
+        """One move, from nothing but the state."""
+        del previous_results
+        return self.kernel.one_step(state, self.kernel.bootstrap_results(state), seed=seed)
+
+
+def make_tfp(
+    model, guide, *, num_chains=16, num_steps=1000, num_leapfrogs=2, refreshed=True
+) -> Callable:
+    """`tfp.mcmc.sample_annealed_importance_chain` with HMC, one jit for tuning and annealing.
+
+    The ladder is TFP's own, linear. Chains start at a Gaussian of the guide's mean and 1.2 times
+    its scale, or at the prior, and move in the coordinates where the start is standard normal: what
+    TFP's documentation advises as a step size for each variable. One step size per image, as the
+    kernel never learns its beta, tuned by TFP's dual averaging on separate chains that stand at
+    temperatures spread over the ladder, to a mean acceptance of 0.7.
+
+    Args:
+        model: p(z) p(x | z).
+        guide: ONE x -> q(z | x), or None.
+        num_chains: per image.
+        num_steps: temperatures, of one HMC move each.
+        num_leapfrogs: of a move.
+        refreshed: mend the stale densities (see `Refreshed`); False takes TFP as it is.
+
+    Returns:
+        `(key, x [image, ...]) -> (log_weight [image, chain], num_grads)`, with the evaluations of
+        log p(x, z), tuning included, that one image costs; those for the weights have no gradient.
+    """
+
+    def make_kernel(step_size, density):
+        kernel = _hmc(density, step_size, num_leapfrogs)
+        return Refreshed(kernel) if refreshed else kernel
+
+    @jax.jit
+    def log_weights(key, x):
+        key_pilot, key_start, key_anneal = jax.random.split(key, 3)
+        loc, scale = _start(model, guide, x)
+        target = partial(_whitened_density, model, x, loc, scale)
+        step_size = _tuned_step(key_pilot, target, loc.shape, num_leapfrogs)
+        start = jax.random.normal(key_start, (len(x), num_chains, loc.shape[-1]))
+        _, log_weight, _ = tfp.mcmc.sample_annealed_importance_chain(
+            num_steps=num_steps,
+            proposal_log_prob_fn=_standard_normal,
+            target_log_prob_fn=target,
+            current_state=start,
+            make_kernel_fn=partial(make_kernel, step_size),
+            seed=key_anneal,
+        )
+        return log_weight
+
+    num_pilots = PILOT_CHAINS * PILOT_TEMPERATURES
+    num_grads = num_chains * (1 + num_steps * (num_leapfrogs + 1))
+    num_grads += num_pilots * (1 + PILOT_MOVES * num_leapfrogs)
+    return lambda key, x: (log_weights(key, x), num_grads)
+
+
+def _start(model, guide, x):
+    """Mean and scale of the start of every x, `[image, 1, latent]`."""
+
+    def moments(distribution: Distribution):
+        return distribution.mean, jnp.sqrt(distribution.variance)
+
+    if guide is None:
+        loc, scale = moments(model.prior)
+        shape = (len(x), *loc.shape)
+        loc, scale = jnp.broadcast_to(loc, shape), jnp.broadcast_to(scale, shape)
+    else:
+        loc, scale = jax.vmap(lambda x: moments(guide(x)))(x)
+        scale = GUIDE_WIDENING * scale
+    return loc[:, None], scale[:, None]
+
+
+def _whitened_density(model, x, loc, scale, noise):
+    """log p(x, z) + log |dz / de| at z = loc + scale e, for e `[image, chain, latent]`."""
+
+    def one_image(z, x):
+        return jax.vmap(lambda z: log_joint(model, z, x))(z)
+
+    return jax.vmap(one_image)(loc + scale * noise, x) + jnp.sum(jnp.log(scale), axis=-1)
+
+
+def _standard_normal(noise):
+    return -0.5 * jnp.sum(noise**2 + jnp.log(2 * jnp.pi), axis=-1)
+
+
+def _hmc(density, step_size, num_leapfrogs):
+    # A traced step size is no "simple tensor", of which TFP would warn otherwise.
+    return tfp.mcmc.HamiltonianMonteCarlo(
+        density, step_size, num_leapfrogs, store_parameters_in_results=True
+    )
+
+
+def _tuned_step(key, target, shape, num_leapfrogs):
+    """A step size for every image `[image, 1, 1]`, from chains that are thrown away."""
+    num_images, _, latent_dim = shape
+    key_start, key_moves = jax.random.split(key)
+    num_pilots = PILOT_CHAINS * PILOT_TEMPERATURES
+    beta = jnp.tile(jnp.linspace(0, 1, PILOT_TEMPERATURES), PILOT_CHAINS)
+
+    def density(noise):
+        return (1 - beta) * _standard_normal(noise) + beta * target(noise)
+
+    first = jnp.full((num_images, 1, 1), latent_dim**-0.25)
+    # Adapting stops before the last move, which then has the averaged step and not the latest.
+    kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
+        _hmc(density, first, num_leapfrogs), PILOT_MOVES - 1, target_accept_prob=PILOT_ACCEPT
+    )
+    return tfp.mcmc.sample_chain(
+        PILOT_MOVES,
+        jax.random.normal(key_start, (num_images, num_pilots, latent_dim)),
+        kernel=kernel,
+        trace_fn=None,
+        return_final_kernel_results=True,
+        seed=key_moves,
+    ).final_kernel_results.new_step_size
+
+
+class Bridge(NamedTuple):
+    """The path of every image from its start to its posterior, as float32 arrays.
+
+    At beta the preconditioner is basis / sqrt(1 - beta + beta precision).
+
+    Attributes:
+        loc: mean of the Gaussian start, `[image, latent]`.
+        start_factor: its Cholesky factor, `[image, latent, latent]`; the identity for the prior.
+        basis: turns the start into the identity and the posterior into a diagonal,
+            `[image, latent, latent]`.
+        precision: the posterior's in that basis, `[image, latent]`.
+        step_size: of each move, `[image, temperature - 1]`.
+    """
+
+    loc: np.ndarray
+    start_factor: np.ndarray
+    basis: np.ndarray
+    precision: np.ndarray
+    step_size: np.ndarray
+
+
+class TorchAnnealer:
+    """bayes_jax's annealing of a Bernoulli ReLU decoder under N(0, I), in PyTorch.
+
+    One row for each image and chain. Gradients are explicit matrix products, which autograd could
+    only equal; log p(x, z) is computed where a move ends, not at the leapfrogs within.
+    """
+
+    def __init__(
+        self,
+        params,
+        *,
+        betas: Sequence[float],
+        num_chains: int = 16,
+        num_leapfrogs: int = 2,
+        compiled: bool = False,
+        num_threads: int = 2,
+    ):
+        """Copy the decoder.
+
+        Args:
+            params: those of a Flax `MLP`: `{"params": {"Dense_0": ..., "output": ...}}`, each layer
+                a kernel `[input, output]` and a bias.
+            betas: inverse temperatures 0 = beta_0 < ... < beta_T = 1.
+            num_chains: per image.
+            num_leapfrogs: of a move.
+            compiled: run the decoder through `torch.compile`, which needs a C++ compiler on CPUs.
+            num_threads: of PyTorch, set for the whole process.
+        """
+        torch.set_num_threads(num_threads)
+        hidden = sorted(name for name in params["params"] if name != "output")
+        layers = [params["params"][name] for name in [*hidden, "output"]]
+        self._layers = [(_tensor(layer["kernel"]), _tensor(layer["bias"])) for layer in layers]
+        self._betas = np.asarray(betas, np.float64)
+        self._num_chains, self._num_leapfrogs = num_chains, num_leapfrogs
+        self._decode = torch.compile(_decode, dynamic=False) if compiled else _decode
+
+    @torch.no_grad()
+    def __call__(self, seed: int, x, bridge: Bridge) -> np.ndarray:
+        """Anneal every image of a batch.
+
+        Args:
+            seed: of the generator.
+            x: 0/1 pixels `[image, pixel]`.
+            bridge: the paths.
+
+        Returns:
+            log weights `[image, chain]` in nats.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        x, bridge = _tensor(x)[:, None], Bridge(*map(_tensor, bridge))
+        start = _Start.of(bridge)
+        shape = (len(x), self._num_chains, bridge.loc.shape[-1])
+        z = start.sample(torch.randn(shape, generator=generator))
+        terms = self._terms(start, z, x)
+        log_weight = torch.zeros(shape[:2])
+        increments = np.diff(self._betas)
+        for move, beta in enumerate(self._betas[1:-1]):
+            log_weight += increments[move] * terms.bridge
+            z, terms = self._move(generator, start, bridge, x, z, terms, beta, move)
+        return (log_weight + increments[-1] * terms.bridge).numpy()
+
+    def num_grads(self) -> int:
+        """Gradients of log p(x, z) that one image costs."""
+        return self._num_chains * (1 + (len(self._betas) - 2) * self._num_leapfrogs)
+
+    def _terms(self, start, z, x, *, with_values=True) -> "_Terms":
+        log_lik, gradient = self._decode(self._layers, x, z, with_values)
+        start_value, start_gradient = start.value_and_gradient(z)
+        value = log_lik - 0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+        return _Terms(start_value, value - start_value, start_gradient, gradient - z)
+
+    def _move(self, generator, start, bridge, x, z, terms, beta, move):
+        """One HMC transition of every chain at inverse temperature beta."""
+        factor = bridge.basis / torch.sqrt(1 - beta + beta * bridge.precision)[:, None]
+        jitter = 1 + JITTER * (2 * torch.rand((*z.shape[:2], 1), generator=generator) - 1)
+        step = bridge.step_size[:, move, None, None] * jitter
+        momentum = torch.randn(z.shape, generator=generator)
+        energy = 0.5 * (momentum**2).sum(-1) - terms.value(beta)
+        position, proposed = z, terms
+        for leapfrog in range(1, self._num_leapfrogs + 1):
+            momentum = momentum + 0.5 * step * (proposed.gradient(beta) @ factor)
+            position = position + step * (momentum @ factor.mT)
+            last = leapfrog == self._num_leapfrogs
+            proposed = self._terms(start, position, x, with_values=last)
+            momentum = momentum + 0.5 * step * (proposed.gradient(beta) @ factor)
+        error = 0.5 * (momentum**2).sum(-1) - proposed.value(beta) - energy
+        # A NaN is no acceptance: the comparison is False.
+        accepted = torch.rand(error.shape, generator=generator).log() < -error
+        z = torch.where(accepted[..., None], position, z)
+        return z, terms.replaced(proposed, accepted)
+
+
+class _Terms(NamedTuple):
+    """log q0 and log p(x, z) - log q0 at z, and the gradients of log q0 and log p(x, z)."""
+
+    start: torch.Tensor
+    bridge: torch.Tensor
+    start_gradient: torch.Tensor
+    target_gradient: torch.Tensor
+
+    def value(self, beta):
+        return self.start + beta * self.bridge
+
+    def gradient(self, beta):
+        return (1 - beta) * self.start_gradient + beta * self.target_gradient
+
+    def replaced(self, proposed: "_Terms", accepted) -> "_Terms":
+        def choose(new, old):
+            return torch.where(accepted if new.ndim == 2 else accepted[..., None], new, old)
+
+        return _Terms(*map(choose, proposed, self))
+
+
+class _Start(NamedTuple):
+    """N(loc, factor factorᵀ) of every image, with the inverse factor at hand."""
+
+    loc: torch.Tensor
+    factor: torch.Tensor
+    inverse: torch.Tensor
+    log_normaliser: torch.Tensor
+
+    @classmethod
+    def of(cls, bridge: Bridge) -> "_Start":
+        factor = bridge.start_factor
+        log_diagonal = torch.log(torch.diagonal(factor, dim1=-2, dim2=-1))
+        normaliser = torch.sum(log_diagonal + 0.5 * math.log(2 * math.pi), -1, keepdim=True)
+        return cls(bridge.loc[:, None], factor, torch.linalg.inv(factor), normaliser)
+
+    def sample(self, noise):
+        return self.loc + noise @ self.factor.mT
+
+    def value_and_gradient(self, z):
+        noise = (z - self.loc) @ self.inverse.mT
+        return -0.5 * (noise**2).sum(-1) - self.log_normaliser, -noise @ self.inverse
+
+
+def _decode(layers, x, z, with_values: bool):
+    """log p(x | z) `[image, chain]`, 0 where not asked for, and its gradient, by hand."""
+    *hidden, (kernel, bias) = layers
+    activation, activations = z.reshape(-1, z.shape[-1]), []
+    for weight, offset in hidden:
+        activation = torch.addmm(offset, activation, weight).relu()
+        activations.append(activation)
+    logits = torch.addmm(bias, activation, kernel).reshape(*z.shape[:2], -1)
+    gradient = (x - torch.sigmoid(logits)).reshape(-1, x.shape[-1]) @ kernel.T
+    for (weight, _), activation in zip(reversed(hidden), reversed(activations), strict=True):
+        gradient = (gradient * (activation > 0)) @ weight.T
+    if with_values:
+        log_lik = (x * logits - torch.nn.functional.softplus(logits)).sum(-1)
+    else:
+        log_lik = logits.new_zeros(z.shape[:2])
+    return log_lik, gradient.reshape(z.shape)
+
+
+def _tensor(array) -> torch.Tensor:
+    return torch.tensor(np.asarray(array, np.float32))
