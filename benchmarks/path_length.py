@@ -18,7 +18,7 @@ import harness
 import jax
 import jax.numpy as jnp
 import tyro
-from posterior_sampling import Benchmark, trained_decoder
+from decoder import trained_decoder
 
 from bayes_jax import diagnose, hamiltonian, sample_posterior
 from bayes_jax.mcmc import hmc
@@ -53,14 +53,12 @@ class Tune:
 def main(command: Tune) -> None:
     """Train, sample with every setting, write."""
     start = time.perf_counter()
-    trained = Benchmark(
-        data=command.data,
-        data_dir=command.data_dir,
-        num_posteriors=command.num_posteriors,
-        sizes=(1,),
+    model, guide, _, x, name = trained_decoder(
+        command.data,
+        command.data_dir,
+        num_images=command.num_posteriors,
         num_epochs=command.num_epochs,
     )
-    model, guide, x, name = trained_decoder(trained)
     default = (hmc.NUM_LEAPFROGS, hmc.MAX_PATH, hamiltonian.JITTER)
     settings = {
         *itertools.product(command.num_leapfrogs, command.paths, [default[2]]),

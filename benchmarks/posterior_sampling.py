@@ -9,7 +9,6 @@ per second against the machine's matrix products, and whether the moments are th
 NUTS. --out DIR takes posterior_sampling.json and .png.
 """
 
-import itertools
 import os
 import threading
 import time
@@ -24,13 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 import samplers
 import tyro
+from decoder import flops_per_gradient, trained_decoder
 
-from bayes_jax import Draws, InputError, diagnose
+from bayes_jax import Draws, diagnose
 from bayes_jax.diagnostics import judge
 from vae_jax import plots, provenance
-from vae_jax.comparison import models
-from vae_jax.configs import DataConfig, TrainConfig, VAEConfig
-from vae_jax.data import arrays
 from vae_jax.timing import timed
 
 PEER, OURS, WITHOUT_GUIDE = "NumPyro NUTS", "ours", "ours, no guide"
@@ -66,7 +63,12 @@ class Benchmark:
 def main(command: Benchmark) -> None:
     """Train, sample, compare, write."""
     start = time.perf_counter()
-    model, guide, images, name = trained_decoder(command)
+    model, guide, _, images, name = trained_decoder(
+        command.data,
+        command.data_dir,
+        num_images=max(command.num_posteriors, *command.sizes),
+        num_epochs=command.num_epochs,
+    )
     x = images[: command.num_posteriors]
     ceiling = harness.gemm_ceiling()
     print(f"{name}: {len(x)} posteriors; matrix products at {ceiling:.0f} GFLOP/s", flush=True)
@@ -112,20 +114,6 @@ def figure(rows: list[dict], name: str):
         title=f"Posterior sampling of a VAE on {name}",
         unit="effective draws per second, summed over posteriors",
     )
-
-
-def trained_decoder(command: Benchmark):
-    """The seed VAE of 20 latents, and the first test images of its data."""
-    try:
-        dataset = arrays.load(DataConfig(name=command.data, data_dir=command.data_dir))
-    except InputError as error:
-        print(f"{error}; taking digits", flush=True)
-        dataset = arrays.load(DataConfig(name="digits"))
-    config = TrainConfig(num_epochs=command.num_epochs if dataset.name != "digits" else 150)
-    trained = models.train("vae", dataset, config, config=models.config_for("vae", 20))
-    num = max(command.num_posteriors, *command.sizes)
-    x = jnp.asarray(dataset.test[:num], jnp.float32)
-    return trained.generative.latent, trained.generative.guide, x, dataset.name
 
 
 def run(method: str, sampler, x, *, ceiling: float, num_runs: int = 1, reference=None) -> dict:
@@ -188,12 +176,6 @@ def disagreement(z, reference) -> float:
 def _moments(z):
     features = jnp.concatenate([z, z**2], axis=-1)
     return jnp.mean(features, axis=(1, 2)), diagnose(as_draws(features)).mcse_mean
-
-
-def flops_per_gradient(num_pixels: int, latent_dim: int) -> float:
-    """Matrix products of the seed decoder, forward and back to z."""
-    widths = (latent_dim, *reversed(VAEConfig().hidden_dims), num_pixels)
-    return 2 * 2 * sum(a * b for a, b in itertools.pairwise(widths))
 
 
 def run_capped(sampler, x, seconds: float) -> dict:

@@ -34,7 +34,7 @@ def main(command: Compare) -> None:
     import jax
 
     from vae_jax import report, runs
-    from vae_jax.comparison import exhibit, models
+    from vae_jax.comparison import certificate, exhibit, models
     from vae_jax.data.arrays import load
 
     start = time.perf_counter()
@@ -51,6 +51,7 @@ def main(command: Compare) -> None:
     finished = infer(key_infer, decoders(trained, dataset, command), command, x)
     tables = [
         *(exhibit.inference_table(name, entries) for name, entries in finished.items()),
+        *(found for item in finished.items() if (found := certificate.table(*item))),
         exhibit.model_table(models.rows(scored, dataset), dataset),
     ]
     page = report.write(

@@ -2,10 +2,11 @@
 
 python scripts/infer.py runs/vae                     about 1 min on 2 CPU cores
 python scripts/infer.py runs/vae --num-images 200 --sampler nuts --out reports/vae
+python scripts/infer.py runs/vae --evidence ais --num-temperatures 1000
 
 RUN/inference/report.html has the tables that are printed, results.json their rows: mean log p(x)
-in nats per image by every inference the model allows, the gaps of the encoder, and whether MCMC
-converged.
+in nats per image by every inference the model allows, how far annealing leaves it open, the gaps of
+the encoder in the mean and image by image, and whether MCMC converged.
 """
 
 import time
@@ -28,10 +29,13 @@ class Infer:
         num_images: test images whose evidence is bounded; all if there are fewer.
         num_posteriors: of these, how many are sampled by MCMC; 32 or num_images if unset.
         sampler: of the posterior draws.
-        num_temperatures: annealing steps from the guide.
+        evidence: what log p(x) is taken for in the gaps: annealed importance sampling (ais), or
+            tempered sequential Monte Carlo (smc).
+        num_temperatures: of either, from the encoder to the posterior.
         num_chains: of annealing and MCMC, per image.
         num_draws: kept MCMC draws per chain.
-        num_simulations: images simulated to see whether encoder and HMC are calibrated; 0 for none.
+        num_simulations: images simulated to see whether encoder and HMC are calibrated, and how far
+            annealing leaves log p(x) open; 0 for none.
         seed: of every draw.
         data: other images than those of the run: a data set or a path.
         data_dir: folder of the data sets; that of the run if unset.
@@ -42,6 +46,7 @@ class Infer:
     num_images: int = 64
     num_posteriors: int | None = None
     sampler: Literal["hmc", "nuts"] = "hmc"
+    evidence: Literal["ais", "smc"] = "ais"
     num_temperatures: int = 100
     num_chains: int = 16
     num_draws: int = 1000
@@ -69,6 +74,7 @@ class Infer:
             num_posteriors=min(32, self.num_images) if posteriors is None else posteriors,
             num_chains=self.num_chains,
             num_temperatures_guide=self.num_temperatures,
+            num_simulations=self.num_simulations,
             num_reference_draws=self.num_draws,
         )
 
@@ -109,7 +115,8 @@ def infer(command: Infer, generative, x) -> list:
     from vae_jax import run_inference
     from vae_jax.comparison.models import evaluation_key
 
-    total = len(run_inference.methods(generative, sampler=command.sampler))
+    chosen = {"sampler": command.sampler, "evidence": command.evidence}
+    total = len(run_inference.methods(generative, **chosen))
     finished = []
     with console.progress("inferring", total=total) as advance:
         for done in run_inference.run_methods(
@@ -117,7 +124,7 @@ def infer(command: Infer, generative, x) -> list:
             generative,
             jax.numpy.asarray(x),
             command.budget,
-            sampler=command.sampler,
+            **chosen,
         ):
             finished.append(done)
             advance(1, note=done.method.name)

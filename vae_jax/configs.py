@@ -198,6 +198,8 @@ class InferenceBudget:
         num_temperatures_guide: annealing steps from the guide.
         num_elbo_samples: draws behind each ELBO.
         num_reference_draws: kept MCMC draws per chain.
+        num_simulations: images simulated from a decoder, on which annealing bounds log p(x) from
+            both sides; 0 for none.
         batch_size: images in memory at once; all at once if unset.
     """
 
@@ -208,6 +210,7 @@ class InferenceBudget:
     num_temperatures_guide: int = 100
     num_elbo_samples: int = 1000
     num_reference_draws: int = 300
+    num_simulations: int = 64
     batch_size: int | None = 128
 
     def __post_init__(self):
@@ -221,6 +224,12 @@ class InferenceBudget:
             "num_reference_draws",
         ):
             _check(getattr(self, field) >= 2, field, getattr(self, field), "at least 2")
+        _check(
+            self.num_simulations == 0 or self.num_simulations >= 2,
+            "num_simulations",
+            self.num_simulations,
+            "0, or at least 2",
+        )
         _check(
             self.num_posteriors <= self.num_images,
             "num_posteriors",

@@ -5,12 +5,19 @@ import numpy as np
 from bayes_jax.calibration import Calibration
 from bayes_jax.diagnostics import ADVICE
 from bayes_jax.estimates import Gaps
+from bayes_jax.gaps import advice
 from vae_jax import plots, run_calibration
-from vae_jax.comparison import columns
+from vae_jax.comparison import certificate, columns
 from vae_jax.comparison.inferences import Finished
 from vae_jax.configs import InferenceBudget
 from vae_jax.report import Picture
-from vae_jax.run_inference import decomposition, evidence_rows, gap_rows, posterior_rows
+from vae_jax.run_inference import (
+    decomposition,
+    evidence_rows,
+    gap_rows,
+    image_rows,
+    posterior_rows,
+)
 from vae_jax.tables import Column, Table
 
 _EVIDENCE_COLUMNS = [
@@ -21,6 +28,7 @@ _EVIDENCE_COLUMNS = [
     columns.BELOW_BEST,
     columns.MEAN_ERROR,
     columns.K_HAT,
+    columns.DECODER_CALLS,
     columns.SECONDS,
     columns.NUM_IMAGES,
 ]
@@ -36,6 +44,16 @@ _GAP_NOTE = (
     "where log p(x) is a lower bound, so is the gap. amortization gap: that best ELBO minus the "
     "encoder's. A gap may come out below zero by its error."
 )
+_IMAGE_COLUMNS = [
+    Column("method", "image"),
+    Column("log_prob", "log p(x), nats", ".3f"),
+    Column("elbo", "ELBO", ".3f"),
+    Column(
+        "elbo_optimal", "ELBO of q*", ".3f", meaning="the best diagonal Gaussian for this image"
+    ),
+    Column("approximation", "approximation gap", ".3f", "stderr_approximation"),
+    Column("amortization", "amortization gap", ".3f", "stderr_amortization"),
+]
 _POSTERIOR_COLUMNS = [
     Column("method", "sampler"),
     columns.VERDICT,
@@ -85,9 +103,13 @@ def tables(
         cases: calibration of each inference.
     """
     found = [Table("Evidence", evidence_rows(name, finished), _EVIDENCE_COLUMNS)]
+    sides = certificate.table(name, finished)
+    if sides is not None:
+        found.append(sides)
     gaps = decomposition(finished)
     if gaps is not None:
-        found.append(Table("Gaps", gap_rows(name, gaps), _GAP_COLUMNS, _GAP_NOTE))
+        found.append(Table("Image by image", image_rows(name, gaps), _IMAGE_COLUMNS))
+        found.append(Table("Gaps", gap_rows(name, gaps), _GAP_COLUMNS, _gap_note(gaps)))
     rows = posterior_rows(name, finished)
     if rows:
         found.append(Table("Posterior draws", rows, _POSTERIOR_COLUMNS, _advice(finished)))
@@ -95,6 +117,14 @@ def tables(
         rows = run_calibration.rows(name, cases)
         found.append(Table("Calibration", rows, _CALIBRATION_COLUMNS))
     return found
+
+
+def _gap_note(gaps: Gaps) -> str:
+    """What the gaps are, and which part limits the model."""
+    found = advice(gaps)
+    cost = f"{float(found.cost.value):.3f} ± {float(found.cost.stderr):.3f} nats"
+    known = f", {cost} per image" if np.isfinite(float(found.cost.value)) else ""
+    return f"{_GAP_NOTE} What limits this model: {found.limit.value}{known}."
 
 
 def _advice(finished: list[Finished]) -> str:
@@ -120,7 +150,11 @@ def pictures(
         cases: calibration of each inference.
     """
     gaps = decomposition(finished)
-    shown = [] if gaps is None else [_ladder(name, finished), _profile(gaps, images)]
+    shown = (
+        []
+        if gaps is None
+        else [_ladder(name, finished), _costs(name, finished), _profile(gaps, images)]
+    )
     return [*shown, *([_calibration(cases)] if cases else [])]
 
 
@@ -146,6 +180,22 @@ def _ladder(name: str, finished: list[Finished]) -> Picture:
     )
     caption = "Lower bounds further to the right are tighter: same decoder, same images."
     return Picture("evidence", figure, caption)
+
+
+def _costs(name: str, finished: list[Finished]) -> Picture:
+    rows = [row for row in evidence_rows(name, finished) if row["decoder_calls"]]
+    figure = plots.bound_costs(
+        [row["method"] for row in rows],
+        np.array([row["gap"] for row in rows]),
+        np.array([np.nan if row["stderr"] is None else row["stderr"] for row in rows]),
+        np.array([row["decoder_calls"] for row in rows], np.float64),
+    )
+    caption = (
+        "What each bound leaves on the table, against what it costs: evaluations or gradients of "
+        "the decoder for each image, those that tune annealing among them. Below and to the left "
+        "is better."
+    )
+    return Picture("costs", figure, caption)
 
 
 def _profile(gaps: Gaps, images: np.ndarray) -> Picture:

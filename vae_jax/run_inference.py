@@ -22,6 +22,7 @@ from vae_jax.configs import InferenceBudget
 from vae_jax.timing import timed
 
 Sampler = Literal["hmc", "nuts"]
+Estimator = Literal["ais", "smc"]
 
 CLOSED_FORM = "exact (closed form)"
 _OF_A_GUIDE = (
@@ -30,16 +31,21 @@ _OF_A_GUIDE = (
     inferences.MEAN_FIELD,
     "importance bound, K = 50",
     "importance bound, K = 5000",
-    inferences.ANNEALED_GUIDE,
 )
 
 
-def methods(generative: GenerativeModel, *, sampler: Sampler = "hmc") -> tuple[Method, ...]:
+_ESTIMATORS = {"ais": inferences.ANNEALED_GUIDE, "smc": inferences.SMC_GUIDE}
+
+
+def methods(
+    generative: GenerativeModel, *, sampler: Sampler = "hmc", evidence: Estimator = "ais"
+) -> tuple[Method, ...]:
     """The inferences that a model allows, the posterior draws last.
 
     Args:
         generative: the model; one without a continuous latent has its exact evidence only.
         sampler: of the posterior draws.
+        evidence: what the gaps of a guide are held against, where nothing is exact.
 
     Returns:
         Methods of the comparison, and the closed form where the model has one.
@@ -52,10 +58,13 @@ def methods(generative: GenerativeModel, *, sampler: Sampler = "hmc") -> tuple[M
     known = {
         method.name: method for method in inferences.methods(generative.latent.prior.event_shape[0])
     }
-    names = () if generative.guide is None else _OF_A_GUIDE
+    known[inferences.SMC_GUIDE] = inferences.smc_method()
+    of_a_guide = (*_OF_A_GUIDE, _ESTIMATORS[evidence])
+    names = (inferences.ANNEALED_PRIOR,) if generative.guide is None else of_a_guide
     bounds = (known[name] for name in names if name in known)
     if closed_form:
-        bounds = (method for method in bounds if method.name != inferences.EXACT)
+        spared = (inferences.EXACT, inferences.ANNEALED_PRIOR)
+        bounds = (method for method in bounds if method.name not in spared)
     chains = known[inferences.HMC]
     if sampler == "nuts":
         chains = chains._replace(name="NUTS", run=partial(chains.run, kernel="nuts"))
@@ -69,6 +78,7 @@ def run_methods(
     budget: InferenceBudget,
     *,
     sampler: Sampler = "hmc",
+    evidence: Estimator = "ais",
 ) -> Iterator[Finished]:
     """Run what `methods` lists, one after another.
 
@@ -78,15 +88,22 @@ def run_methods(
         x: test images; the first `budget.num_posteriors` are sampled by MCMC.
         budget: how much each may spend.
         sampler: of the posterior draws.
+        evidence: what the gaps of a guide are held against, where nothing is exact.
 
     Yields:
         What each method found, as soon as it is done.
     """
     setting = Setting(generative.latent, generative.guide, budget)
-    for index, method in enumerate(methods(generative, sampler=sampler)):
+    key, key_simulate = jax.random.split(key)
+    pairs = None
+    if generative.latent is not None and budget.num_simulations:
+        pairs = inferences.simulated(key_simulate, generative.latent, budget.num_simulations, x)
+    for index, method in enumerate(methods(generative, sampler=sampler, evidence=evidence)):
         rows = x if method.all_images else x[: budget.num_posteriors]
-        done = timed(partial(method.run, jax.random.fold_in(key, index), setting, rows))
-        yield Finished(method, done.result, None, done.seconds, done.compile_seconds)
+        key_run, key_validate = jax.random.split(jax.random.fold_in(key, index))
+        done = timed(partial(method.run, key_run, setting, rows))
+        validation = inferences.validated(key_validate, method, setting, pairs)
+        yield Finished(method, done.result, None, done.seconds, done.compile_seconds, validation)
 
 
 def decomposition(finished: list[Finished]) -> Gaps | None:
@@ -101,10 +118,12 @@ def decomposition(finished: list[Finished]) -> Gaps | None:
     amortized = inferences.find(finished, inferences.AMORTIZED)
     if amortized is None:
         return None
-    names = (CLOSED_FORM, inferences.EXACT, inferences.ANNEALED_GUIDE)
+    names = (CLOSED_FORM, inferences.EXACT, *_ESTIMATORS.values())
     best = next(entry for name in names if (entry := inferences.find(finished, name)))
     fitted = inferences.find(finished, inferences.MEAN_FIELD).outcome.fitted
-    return decompose(best.outcome.evidence, amortized.outcome.evidence, fitted)
+    return decompose(
+        best.outcome.evidence, amortized.outcome.evidence, fitted, validation=best.validation
+    )
 
 
 def evidence_rows(name: str, finished: list[Finished]) -> list[dict]:
@@ -151,6 +170,38 @@ def gap_rows(name: str, gaps: Gaps) -> list[dict]:
             "seconds": None,
         }
         for part, (gap, stderr) in parts.items()
+    ]
+
+
+def image_rows(name: str, gaps: Gaps) -> list[dict]:
+    """The decomposition image by image, in nats.
+
+    Args:
+        name: of the model.
+        gaps: of each image.
+    """
+    fields = (
+        "elbo",
+        "elbo_optimal",
+        "approximation",
+        "stderr_approximation",
+        "amortization",
+        "stderr_amortization",
+    )
+    parts = {field: np.asarray(getattr(gaps, field), np.float64) for field in fields}
+    return [
+        {
+            "table": "images",
+            "model": name,
+            "method": f"image {image}",
+            "log_prob": float(log_prob),
+            "stderr": None,
+            "kind": None,
+            "num_images": 1,
+            "seconds": None,
+            **{field: float(values[image]) for field, values in parts.items()},
+        }
+        for image, log_prob in enumerate(np.asarray(gaps.log_evidence, np.float64))
     ]
 
 

@@ -15,6 +15,7 @@ LITTLE = [
     "--budget.num-posteriors", "4", "--budget.num-chains", "4",
     "--budget.num-temperatures-prior", "10", "--budget.num-temperatures-guide", "5",
     "--budget.num-elbo-samples", "50", "--budget.num-reference-draws", "20",
+    "--budget.num-simulations", "5",
 ]  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def test_gaussian_track_end_to_end(compare, tmp_path, capsys):
         assert name in printed
     results = json.loads((out / "results.json").read_text())
     tables = {row["table"] for row in results["rows"]}
-    assert tables == {"inference", "models"}
+    assert tables == {"inference", "sandwich", "models"}
     for row in results["rows"]:
         assert {"model", "method", "log_prob", "stderr", "kind", "num_images", "seconds"} <= {*row}
     assert len([row for row in results["rows"] if row["table"] == "models"]) == 5

@@ -26,9 +26,9 @@ def by_method(rows, table):
 def vae_results(run, vae_run):
     done = run("infer", vae_run, *SMALL)
     assert done.code == 0, done.err
-    assert all(
-        title in done.out for title in ("Evidence", "Gaps", "Posterior draws", "Calibration")
-    )
+    titles = ("Evidence", "Both sides", "Image by image", "Gaps", "Posterior draws", "Calibration")
+    assert all(title in done.out for title in titles)
+    assert "What limits this model" in done.out
     return read(vae_run)
 
 
@@ -67,6 +67,31 @@ def test_the_gaps_add_up(vae_results):
     assert total["largest"] >= total["gap"] > 0
 
 
+def test_the_decomposition_is_there_for_every_image(vae_results):
+    images = [row for row in vae_results["rows"] if row["table"] == "images"]
+    gaps = by_method(vae_results["rows"], "gaps")
+    assert [row["method"] for row in images] == [f"image {index}" for index in range(8)]
+    for part in ("approximation", "amortization"):
+        mean = np.mean([row[part] for row in images])
+        assert mean == pytest.approx(gaps[f"{part} gap"]["gap"], abs=1e-4)
+    for row in images:
+        total = row["approximation"] + row["amortization"]
+        assert row["log_prob"] - row["elbo"] == pytest.approx(total, abs=1e-3)
+
+
+def test_annealing_comes_with_both_sides_on_simulated_images(vae_results):
+    (row,) = (row for row in vae_results["rows"] if row["table"] == "sandwich")
+    assert (row["method"], row["kind"]) == ("annealed from the guide", "sandwich")
+    assert row["num_images"] == 100
+    assert row["upper"] - row["log_prob"] == pytest.approx(row["width"], abs=1e-4)
+    assert row["width"] > -3 * row["width_stderr"]
+    low, high = row["certified_interval"]
+    slack = np.log(40) / 100  # Markov, 2.5 % on each side
+    assert low == pytest.approx(row["log_prob"] - slack, abs=1e-3)
+    assert high == pytest.approx(row["upper"] + slack, abs=1e-3)
+    assert row["kl_bound"] > row["width"]
+
+
 def test_posterior_draws_come_with_their_diagnosis(vae_results):
     (row,) = (row for row in vae_results["rows"] if row["table"] == "posterior")
     assert (row["method"], row["num_images"], row["log_prob"]) == ("HMC", 3, None)
@@ -87,11 +112,12 @@ def test_the_report_is_one_page_with_its_figures(vae_run, vae_results):
     folder = vae_run / "inference"
     assert {path.name for path in (folder / "figures").iterdir()} == {
         "evidence.png",
+        "costs.png",
         "gaps.png",
         "calibration.png",
     }
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 4
     assert vae_results["meta"]["config"]["num_images"] == 8
 
 
@@ -135,6 +161,9 @@ def test_a_model_gets_the_inferences_its_abilities_allow(name, config, first, sa
     assert (names[0], names[-1]) == (first, last)
     assert sum(name.startswith("exact") for name in names) == first.startswith("exact")
     assert "annealed from the guide" in names
+    assert "tempered SMC from the guide" not in names
+    chosen = run_inference.methods(system.generative(state), evidence="smc")
+    assert "tempered SMC from the guide" in [method.name for method in chosen]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +173,7 @@ def test_a_model_gets_the_inferences_its_abilities_allow(name, config, first, sa
         (["--num-posteriors", 100], "num_posteriors is 100: expected at most num_images (64)"),
         (["--num-temperatures", 0], "num_temperatures_guide is 0"),
         (["--sampler", "gibbs"], "gibbs"),
+        (["--evidence", "guess"], "guess"),
         (["--seed", -1], "seed is -1"),
         (["--data", "nope"], "unknown data set 'nope'"),
         (["--data", "wide.npy"], "are 3 x 5 pixels, those of the run"),

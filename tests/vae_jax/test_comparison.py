@@ -12,7 +12,7 @@ from scipy import stats
 
 from bayes_jax import InputError, LatentModel, simulate
 from bayes_jax.exact import linear_gaussian, quadrature
-from vae_jax.comparison import exhibit, inferences, models
+from vae_jax.comparison import certificate, exhibit, inferences, models
 from vae_jax.configs import DataConfig, InferenceBudget, TrainConfig
 from vae_jax.data.arrays import load
 from vae_jax.tables import Table, explanation
@@ -24,6 +24,7 @@ BUDGET = InferenceBudget(
     num_temperatures_guide=30,
     num_elbo_samples=400,
     num_reference_draws=100,
+    num_simulations=16,
 )
 
 
@@ -35,7 +36,7 @@ def shifted_guide(params, x):
 
 
 @pytest.fixture(scope="module")
-def linear():
+def linear_setting():
     """A linear decoder of a 2-d latent, whose every number has a closed form."""
     params = linear_gaussian.LinearGaussian(
         jax.random.normal(jax.random.key(0), (6, 2)), jnp.zeros(6), jnp.full(6, 0.5)
@@ -43,8 +44,14 @@ def linear():
     model: LatentModel = linear_gaussian.latent_model(params)
     _, x = simulate(jax.random.key(1), model, BUDGET.num_images)
     setting = inferences.Setting(model, Partial(shifted_guide, params), BUDGET)
+    return setting, x, jax.vmap(lambda x: linear_gaussian.log_evidence(params, x))(x)
+
+
+@pytest.fixture(scope="module")
+def linear(linear_setting):
+    """Every inference on it."""
+    setting, x, exact = linear_setting
     finished = list(inferences.run_methods(jax.random.key(2), setting, x))
-    exact = jax.vmap(lambda x: linear_gaussian.log_evidence(params, x))(x)
     return finished, {row["method"]: row for row in inferences.rows("linear", finished)}, exact
 
 
@@ -87,6 +94,28 @@ def test_chains_miss_the_mean_by_their_own_error(linear):
     expected = np.asarray(diagnostics.mcse_mean / scale) ** 2
     most = np.mean(expected) * stats.chi2.ppf(1 - 6e-5, expected.size) / expected.size
     assert rows[inferences.HMC]["mean_error"] ** 2 < most
+
+
+def test_annealing_has_both_sides_on_simulated_images(linear):
+    """Of a linear decoder, whose evidence is known for them too."""
+    finished, _, _ = linear
+    rows = certificate.rows("linear", finished)
+    assert [row["method"] for row in rows] == [inferences.ANNEALED_PRIOR, inferences.ANNEALED_GUIDE]
+    for row, name in zip(rows, (row["method"] for row in rows), strict=True):
+        validation = inferences.find(finished, name).validation
+        assert row["num_images"] == len(validation.x) == BUDGET.num_simulations
+        assert row["width"] == pytest.approx(row["upper"] - row["log_prob"], abs=1e-4)
+        assert abs(row["width"]) < 4 * row["width_stderr"] + 0.05
+    shown = certificate.table("linear", finished)
+    assert "probability of 95%" in explanation(shown)
+    assert certificate.table("linear", finished[:1]) is None
+
+
+def test_smc_agrees_with_the_closed_form(linear_setting):
+    setting, x, exact = linear_setting
+    found = inferences.smc_method().run(jax.random.key(5), setting, x).evidence
+    error = np.asarray(found.lower - exact, np.float64)
+    assert abs(error.mean()) < 4 * error.std(ddof=1) / np.sqrt(len(error)) + 0.01
 
 
 def test_ladder_rises(linear):

@@ -213,3 +213,15 @@ def test_calibration_shows_a_curve_a_quantity_inside_its_band():
     # All ranks are zero: the distribution function is one everywhere.
     np.testing.assert_allclose(stuck.get_ydata(), 1 - stuck.get_xdata())
     assert figure.axes[0].get_title(loc="left").startswith("even: p = ")
+
+
+def test_bound_costs_stand_where_they_are_and_the_best_on_the_edge():
+    gaps, costs = np.array([2.0, 0.5, 0.0]), np.array([1.0, 50.0, 5000.0])
+    figure = rendered(
+        plots.bound_costs(["ELBO", "K = 50", "AIS"], gaps, np.array([np.nan, 0.1, 0.1]), costs)
+    )
+    axes = figure.axes[0]
+    shown = [container.lines[0].get_xydata()[0] for container in axes.containers]
+    np.testing.assert_allclose(shown, [[1, 2.0], [50, 0.5], [5000, 0.25]])
+    assert "AIS (the best)" in texts(figure)
+    assert axes.get_xscale() == axes.get_yscale() == "log"

@@ -18,13 +18,17 @@ from bayes_jax import (
     Guide,
     LatentModel,
     annealed_draws,
+    evidence_sandwich,
     fit_posterior,
     importance_draws,
     pareto_k_hat,
     sample_posterior,
     simulate,
+    smc_evidence,
     verdict,
 )
+from bayes_jax.annealing import Validation
+from bayes_jax.annealing.validation import certify
 from bayes_jax.calibration import Coverage, interval_coverage
 from bayes_jax.diagnostics import Verdict
 from bayes_jax.estimates import EvidenceKind
@@ -36,6 +40,7 @@ from vae_jax.timing import timed
 NUM_SEMI_AMORTIZED_STEPS = 10
 NUM_COVERAGE_DRAWS = 1000
 NOMINAL_COVERAGE = 0.9
+CONFIDENCE = 0.95
 
 
 class Setting(NamedTuple):
@@ -86,12 +91,15 @@ class Method(NamedTuple):
         run: `(key, setting, x) -> Outcome`.
         is_approximation: gives draws of a q whose coverage is measured on simulated images.
         all_images: False where only `num_posteriors` images are run.
+        validate: `(key, setting, z, x) -> Validation`, bounds log p(x) from both sides on simulated
+            pairs; None where the method cannot.
     """
 
     name: str
     run: Callable
     is_approximation: bool = False
     all_images: bool = True
+    validate: Callable | None = None
 
 
 class Finished(NamedTuple):
@@ -103,6 +111,7 @@ class Finished(NamedTuple):
         coverage: on simulated images, or None.
         seconds: of the run on test images, compilation apart.
         compile_seconds: of compilation.
+        validation: both sides of log p(x) on simulated images, or None.
     """
 
     method: Method
@@ -110,11 +119,13 @@ class Finished(NamedTuple):
     coverage: Coverage | None
     seconds: float
     compile_seconds: float
+    validation: Validation | None = None
 
 
 AMORTIZED, SEMI_AMORTIZED = "amortized q (ELBO)", "amortized q + 10 steps"
 MEAN_FIELD, FULL_RANK = "q* mean-field", "q* full-rank"
-EXACT, ANNEALED_GUIDE, HMC = "exact (quadrature)", "annealed from the guide", "HMC"
+ANNEALED_PRIOR, ANNEALED_GUIDE = "annealed from the prior", "annealed from the guide"
+EXACT, SMC_GUIDE, HMC = "exact (quadrature)", "tempered SMC from the guide", "HMC"
 
 
 def methods(latent_dim: int) -> tuple[Method, ...]:
@@ -130,10 +141,21 @@ def methods(latent_dim: int) -> tuple[Method, ...]:
             Method(f"importance bound, K = {num}", partial(_importance, num_samples=num))
             for num in (1, 50, 5000)
         ),
-        Method("annealed from the prior", partial(_annealed, from_guide=False)),
-        Method(ANNEALED_GUIDE, partial(_annealed, from_guide=True)),
+        *(
+            Method(
+                name,
+                partial(_annealed, from_guide=from_guide),
+                validate=partial(_both_sides, from_guide=from_guide),
+            )
+            for name, from_guide in ((ANNEALED_PRIOR, False), (ANNEALED_GUIDE, True))
+        ),
         Method(HMC, _hmc, is_approximation=True, all_images=False),
     )
+
+
+def smc_method() -> Method:
+    """Sequential Monte Carlo, an estimator of its own: for whoever asks, not in the table."""
+    return Method(SMC_GUIDE, _smc)
 
 
 def run_methods(
@@ -150,19 +172,47 @@ def run_methods(
         What each method found, as soon as it is done.
     """
     key_simulate, key = jax.random.split(key)
-    z_simulated, x_simulated = simulate(key_simulate, setting.model, len(x))
-    x_simulated = x_simulated.astype(x.dtype)
+    pairs = simulated(key_simulate, setting.model, max(len(x), setting.budget.num_simulations), x)
     for index, method in enumerate(methods(setting.model.prior.event_shape[0])):
         num = len(x) if method.all_images else setting.budget.num_posteriors
-        key_test, key_coverage = jax.random.split(jax.random.fold_in(key, index))
+        key_test, key_simulated = jax.random.split(jax.random.fold_in(key, index))
         done = timed(partial(method.run, key_test, setting, x[:num]))
         coverage = None
         if method.is_approximation:
-            simulated = method.run(key_coverage, setting, x_simulated[:num])
-            coverage = interval_coverage(
-                z_simulated[:num], simulated.draws, probability=NOMINAL_COVERAGE
-            )
-        yield Finished(method, done.result, coverage, done.seconds, done.compile_seconds)
+            z, x_simulated = (rows[:num] for rows in pairs)
+            draws = method.run(key_simulated, setting, x_simulated).draws
+            coverage = interval_coverage(z, draws, probability=NOMINAL_COVERAGE)
+        yield Finished(
+            method,
+            done.result,
+            coverage,
+            done.seconds,
+            done.compile_seconds,
+            validated(key_simulated, method, setting, pairs),
+        )
+
+
+def simulated(key: PRNGKeyArray, model: LatentModel, num: int, like: Array) -> tuple[Array, Array]:
+    """Pairs z, x from the model, with x in the dtype of other images."""
+    z, x = simulate(key, model, num)
+    return z, x.astype(like.dtype)
+
+
+def validated(
+    key: PRNGKeyArray, method: Method, setting: Setting, pairs: tuple[Array, Array]
+) -> Validation | None:
+    """Both sides of log p(x) on simulated pairs, if the method and the budget allow it.
+
+    Args:
+        key: a PRNG key.
+        method: which.
+        setting: model, guide and budget.
+        pairs: z and x, at least `budget.num_simulations` of them.
+    """
+    num = setting.budget.num_simulations
+    if method.validate is None or num == 0:
+        return None
+    return method.validate(key, setting, *(rows[:num] for rows in pairs))
 
 
 def rows(model_name: str, finished: list[Finished]) -> list[dict]:
@@ -340,23 +390,42 @@ def _importance(key, setting: Setting, x, *, num_samples: int) -> Outcome:
 
 
 def _annealed(key, setting: Setting, x, *, from_guide: bool) -> Outcome:
-    budget = setting.budget
-    draws = annealed_draws(
-        key,
-        setting.model,
-        x,
-        guide=setting.guide if from_guide else None,
-        num_chains=budget.num_chains,
-        num_temperatures=(
-            budget.num_temperatures_guide if from_guide else budget.num_temperatures_prior
-        ),
-        batch_size=budget.batch_size,
-    )
+    draws = annealed_draws(key, setting.model, x, **_anneal_options(setting, from_guide))
     return Outcome(
         evidence=draws.evidence(),
         mean=draws.mean(),
         decoder_calls=int(draws.num_grads[0]),
     )
+
+
+def _smc(key, setting: Setting, x) -> Outcome:
+    evidence = smc_evidence(
+        key,
+        setting.model,
+        x,
+        guide=setting.guide,
+        num_temperatures=setting.budget.num_temperatures_guide,
+        batch_size=setting.budget.batch_size,
+    )
+    return Outcome(evidence=evidence)
+
+
+def _both_sides(key, setting: Setting, z, x, *, from_guide: bool) -> Validation:
+    options = _anneal_options(setting, from_guide)
+    evidence = evidence_sandwich(key, setting.model, z, x, **options)
+    return certify(evidence, z, x, confidence=CONFIDENCE)
+
+
+def _anneal_options(setting: Setting, from_guide: bool) -> dict:
+    budget = setting.budget
+    return {
+        "guide": setting.guide if from_guide else None,
+        "num_chains": budget.num_chains,
+        "num_temperatures": (
+            budget.num_temperatures_guide if from_guide else budget.num_temperatures_prior
+        ),
+        "batch_size": budget.batch_size,
+    }
 
 
 def _hmc(key, setting: Setting, x, *, kernel: str = "hmc") -> Outcome:

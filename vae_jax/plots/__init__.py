@@ -6,7 +6,7 @@ Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/colo
 
 from vae_jax.plots.benchmarks import rates
 from vae_jax.plots.calibration import calibration
-from vae_jax.plots.evidence import evidence_ladder, gap_bars, gap_profile
+from vae_jax.plots.evidence import bound_costs, evidence_ladder, gap_bars, gap_profile
 from vae_jax.plots.images import ModelImages, image_grid, samples_and_reconstructions
 from vae_jax.plots.posteriors import PosteriorCase, posterior_contours
 from vae_jax.plots.style import PALETTE
@@ -17,6 +17,7 @@ __all__ = [
     "Curve",
     "ModelImages",
     "PosteriorCase",
+    "bound_costs",
     "calibration",
     "evidence_ladder",
     "gap_bars",

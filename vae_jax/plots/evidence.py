@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vae_jax.plots.images import GREYS
-from vae_jax.plots.style import EXACT_COLOUR, PALETTE, set_title, styled
+from vae_jax.plots.style import EXACT_COLOUR, PALETTE, colours, set_title, styled
 
 _KINDS = {  # kind of evidence -> marker, what it means
     "exact": ("D", "exact"),
@@ -55,6 +55,46 @@ def evidence_ladder(
         if kind in kinds
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=2)
+    set_title(figure, title)
+    return figure
+
+
+@styled
+def bound_costs(
+    names: Sequence[str],
+    gaps: Float[np.ndarray, " method"],
+    stderrs: Float[np.ndarray, " method"],
+    costs: Float[np.ndarray, " method"],
+    *,
+    title: str = "What each bound leaves on the table, and what it costs",
+) -> Figure:
+    """Nats below the best value against decoder calls, both on logarithmic axes.
+
+    Args:
+        names: of the methods.
+        gaps: mean nats per image below the best value; those at it stand on the lower edge.
+        stderrs: Monte Carlo standard errors; NaN where unknown.
+        costs: decoder calls per image, positive.
+        title: of the figure.
+    """
+    figure = Figure(figsize=(8, 4.2))
+    axes = figure.subplots()
+    above = gaps[gaps > 0]
+    floor = 0.5 * float(above.min()) if len(above) else 0.01
+    shown = np.maximum(gaps, floor)
+    for row, (name, colour) in enumerate(zip(names, colours(len(names)), strict=True)):
+        marker = "o" if gaps[row] > floor else "v"
+        bar = None if np.isnan(stderrs[row]) else [stderrs[row]]
+        label = name if gaps[row] > floor else f"{name} (the best)"
+        axes.errorbar(
+            costs[row], shown[row], yerr=bar, fmt=marker, color=colour, capsize=3, label=label
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("decoder calls per image")
+    axes.set_ylabel("nats per image below the best")
+    axes.grid()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     set_title(figure, title)
     return figure
 
