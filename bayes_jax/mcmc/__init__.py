@@ -1,7 +1,7 @@
 """Posterior sampling of many x at once: whole runs (`engines`), or step by step (`chains`).
 
-Parts: `hmc` and `nuts` move the chains of one x, `adaptation` tunes them, `targets` say which
-density and which force.
+Parts: `hmc` and `nuts` move the chains of one x, `adaptation` tunes them, `climb` brings in
+those left behind, `targets` say which density and which force.
 """
 
 from bayes_jax.mcmc.chains import Chains, Settings, Starts, init, sample, warm_up

@@ -33,6 +33,8 @@ class Settings(NamedTuple):
         force_dtype: "bfloat16" drives "hmc" by gradients in half precision; its accept step stays
             in full precision, so that the draws are as exact, where acceptance allows it.
         batch_size: x in memory at once; None takes all ("nuts": one after another).
+        far_starts: the chains of "hmc" may start far out: in the first window of the warm-up each
+            searches a step size of its own, and at its end those far below the others climb.
     """
 
     kernel: Kernel = "hmc"
@@ -40,6 +42,7 @@ class Settings(NamedTuple):
     num_leapfrogs: int = hmc.NUM_LEAPFROGS
     force_dtype: ForceDtype = "float32"
     batch_size: int | None = None
+    far_starts: bool = False
 
 
 class Starts(NamedTuple):
@@ -206,6 +209,7 @@ def warm_up_one(density: Partial, chains: Chains, settings: Settings, *, first, 
             first=first,
             num_moves=num_moves,
             num_leapfrogs=settings.num_leapfrogs,
+            far_starts=settings.far_starts,
         )
     return chains._replace(state=state)
 
@@ -227,7 +231,11 @@ def sample_one(density: Partial, chains: Chains, settings: Settings, *, first, n
             num_leapfrogs=settings.num_leapfrogs,
         )
         num_grads = hmc.num_gradients(
-            len(chains.from_prior), first + num_samples, num_leapfrogs=settings.num_leapfrogs
+            len(chains.from_prior),
+            first + num_samples,
+            num_warmup=settings.num_warmup,
+            num_leapfrogs=settings.num_leapfrogs,
+            far_starts=settings.far_starts,
         )
     finite = jnp.isfinite(kept.log_density) & jnp.all(jnp.isfinite(kept.z), axis=-1)
     draws = Draws(

@@ -87,7 +87,9 @@ def sample_posterior(
     check_observations(model, x)
     if num_warmup is None:
         num_warmup = WARMUP_WITHOUT if guide is None else WARMUP_WITH_GUIDE
-    settings = Settings(kernel, num_warmup, num_leapfrogs, force_dtype, batch_size)
+    settings = Settings(
+        kernel, num_warmup, num_leapfrogs, force_dtype, batch_size, far_starts=guide is None
+    )
     check_settings(settings, num_chains, num_samples)
     return _sample_posterior(
         key,
@@ -117,6 +119,9 @@ def sample_batch(
 ) -> Draws:
     """Draw from exp(log_density(z, datum)) for every datum of a batch.
 
+    The chains of "hmc" may start far out and in badly scaled places (`mcmc.Settings.far_starts`).
+    One that ends in a mode of its own, however low, stays there: `verdict` tells of it.
+
     Args:
         key: a PRNG key.
         log_density: `(z, datum) -> scalar` in nats, on all of R^d, unnormalised; z is a pytree.
@@ -139,7 +144,7 @@ def sample_batch(
         InputError: on leading axes that do not pair up, or counts that make no sense.
     """
     check_batch((data, init), batch_size)
-    settings = Settings(kernel, num_warmup, num_leapfrogs, force_dtype, batch_size)
+    settings = Settings(kernel, num_warmup, num_leapfrogs, force_dtype, batch_size, far_starts=True)
     check_settings(settings, _num_chains(init), num_samples)
     return _sample_batch(
         key,

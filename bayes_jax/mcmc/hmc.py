@@ -5,6 +5,7 @@ for the slowest, as a vmapped tree sampler would. `init`, `step`, `warm_up` and 
 and what they need to go on is in the state.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from bayes_jax.hamiltonian import MoveInfo, Point, hmc_move, identity, num_noise
 from bayes_jax.mcmc import adaptation
 from bayes_jax.mcmc.adaptation import Tuning, WarmUp
+from bayes_jax.mcmc.climb import NUM_STEPS, climb
 from bayes_jax.mcmc.kept import Kept
 from bayes_jax.mcmc.targets import Target
 from bayes_jax.noise import standard_normals
@@ -30,7 +32,7 @@ class HMCState(NamedTuple):
 
     Attributes:
         points: where the chains stand, leaves `[chain, ...]`; terms: log density and force.
-        tuning: step size and preconditioner that the chains share.
+        tuning: step sizes, and the preconditioner that the chains share.
         warm_up: what the warm-up has gathered.
     """
 
@@ -67,19 +69,19 @@ def step(
     num_chains, dim = state.points.position.shape
     noise = standard_normals(key, (num_chains, num_noise(dim)), state.points.position.dtype)
 
-    def move(noise, point):
+    def move(noise, step_size, point):
         return hmc_move(
             noise,
             target.evaluate,
             identity,
             point,
             factor=state.tuning.factor,
-            step_size=state.tuning.step_size,
+            step_size=step_size,
             num_leapfrogs=num_leapfrogs,
             settle=target.settle,
         )
 
-    points, info = jax.vmap(move)(noise, state.points)
+    points, info = jax.vmap(move)(noise, state.tuning.step_size, state.points)
     return state._replace(points=points), info
 
 
@@ -92,6 +94,7 @@ def warm_up(
     first: int | Int[Array, ""] = 0,
     num_moves: int | None = None,
     num_leapfrogs: int = NUM_LEAPFROGS,
+    far_starts: bool = False,
 ) -> HMCState:
     """Adapt step size and preconditioner; after `num_warmup` moves they stay.
 
@@ -103,6 +106,8 @@ def warm_up(
         first: index of the first move made now.
         num_moves: how many are made now; None makes all that `num_warmup` says.
         num_leapfrogs: gradients per move.
+        far_starts: in the first window every chain searches a step size of its own, and at its end
+            those far below the others climb.
     """
     num_moves = num_warmup if num_moves is None else num_moves
     if num_moves == 0:
@@ -112,19 +117,35 @@ def warm_up(
         index, phase = indexed_phase
         move_key = jax.random.fold_in(key, index)
         state, info = step(move_key, target, state, num_leapfrogs=num_leapfrogs)
+        if far_starts:
+            rescue = partial(_rescue, target)
+            state = jax.lax.cond(phase.rescues, rescue, lambda state: state, state)
         warm, tuning = adaptation.learn(
             phase,
             state.warm_up,
             state.tuning,
             state.points.position,
+            state.points.terms[0],
             info.accept_prob,
             max_step_size=MAX_PATH / num_leapfrogs,
         )
         return HMCState(state.points, tuning, warm), None
 
     index = first + jnp.arange(num_moves)
-    phases = jax.tree.map(lambda leaf: leaf[index], adaptation.schedule(num_warmup))
+    schedule = adaptation.schedule(num_warmup, far_starts=far_starts)
+    phases = jax.tree.map(lambda leaf: leaf[index], schedule)
     return jax.lax.scan(one_move, state, (index, phases))[0]
+
+
+def _rescue(target: Target, state: HMCState) -> HMCState:
+    points, trusted = state.points, state.warm_up.trusted
+    near = adaptation.near_the_others(points.terms[0], trusted, dim=points.position.shape[-1])
+
+    def rescue(near, point):
+        highest = climb(target, point, state.tuning.factor)
+        return jax.tree.map(lambda here, high: jnp.where(near, here, high), point, highest)
+
+    return state._replace(points=jax.vmap(rescue)(near, points))
 
 
 def sample(
@@ -158,6 +179,22 @@ def sample(
     return state, Kept(z, log_density, info.energy, accept, diverging)
 
 
-def num_gradients(num_chains: int, num_moves, *, num_leapfrogs: int = NUM_LEAPFROGS):
-    """Gradients that `num_moves` moves of all chains take, the one at the start included."""
-    return num_chains * (1 + num_moves * num_leapfrogs)
+def num_gradients(
+    num_chains: int,
+    num_moves: int | Int[Array, ""],
+    *,
+    num_warmup: int = 0,
+    num_leapfrogs: int = NUM_LEAPFROGS,
+    far_starts: bool = False,
+) -> int | Int[Array, ""]:
+    """Gradients that all chains take: at the start, in their moves, and in a climb.
+
+    Args:
+        num_chains: of one x.
+        num_moves: kept ones and a finished warm-up.
+        num_warmup: moves of the whole warm-up.
+        num_leapfrogs: gradients per move.
+        far_starts: as in `warm_up`. All chains are charged for the climb: in lock step all make it.
+    """
+    climbs = far_starts and adaptation.has_first_window(num_warmup)
+    return num_chains * (1 + num_moves * num_leapfrogs + climbs * NUM_STEPS)

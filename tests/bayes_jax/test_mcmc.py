@@ -8,24 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from jax.tree_util import Partial
-from numpyro.infer.hmc_util import dual_averaging
 
 from bayes_jax import Draws, InputError, diagnose, sample_batch, sample_posterior
 from bayes_jax.exact import linear_gaussian
 from bayes_jax.mcmc import hmc
-from bayes_jax.mcmc.adaptation import (
-    SEARCH_SHRINKAGE,
-    WINDOWS,
-    Moments,
-    _hold_back,
-    add,
-    factor_of,
-    harmonic_mean,
-    no_moments,
-    schedule,
-)
-from bayes_jax.mcmc.targets import make_target
+from bayes_jax.mcmc.climb import NUM_STEPS
 
 # Standard errors of this many independent draws are themselves known to a tenth.
 MOST_STANDARD_ERRORS = 5
@@ -145,38 +132,16 @@ def test_acceptance_after_warm_up_is_near_its_target(nonlinear_case):
     assert 0.75 < accept.mean() < 0.9
 
 
-def test_step_stops_at_the_longest_path_and_comes_back_at_once():
-    """A Gaussian accepts every step: the search is held, and forgets that it wanted further."""
-    longest = np.float32(hmc.MAX_PATH / hmc.NUM_LEAPFROGS)
-    target = make_target(Partial(quadratic, jnp.eye(2)))
-    state = hmc.init(target, jnp.zeros((16, 2)), jnp.eye(2))
-    after = jax.jit(lambda key: hmc.warm_up(key, target, state, num_warmup=200))(jax.random.key(14))
-    np.testing.assert_allclose(after.tuning.step_size, longest, rtol=1e-4)
-    init, update = dual_averaging(gamma=SEARCH_SHRINKAGE)
-    averaging = init(jnp.log(longest))
-    for _ in range(100):
-        averaging = _hold_back(update(-0.5, averaging), jnp.log(longest))
-    assert float(averaging[0]) == float(averaging[1]) == float(jnp.log(longest))
-    averaging = _hold_back(update(0.5, averaging), jnp.log(longest))
-    assert float(averaging[0]) < float(jnp.log(longest)) - 0.5
-
-
-def test_one_stuck_chain_shortens_the_step():
-    accept = jnp.full(16, 0.95)
-    np.testing.assert_allclose(harmonic_mean(accept), 0.95, rtol=1e-6)
-    np.testing.assert_allclose(harmonic_mean(jnp.array([0.2, 0.6])), 0.3, rtol=1e-6)
-    assert float(harmonic_mean(accept.at[3].set(0.0))) < 1e-4
-
-
 def test_hmc_gradients_are_counted(linear_case):
-    """16 chains, so many leapfrogs in each of 400 + NUM_DRAWS moves, one gradient at the start."""
-    assert np.all(
-        hmc_draws(linear_case).num_grads == 16 * (1 + (400 + NUM_DRAWS) * hmc.NUM_LEAPFROGS)
-    )
+    """16 chains, so many leapfrogs in each of 400 + NUM_DRAWS moves, one at the start, a climb."""
+    per_chain = 1 + (400 + NUM_DRAWS) * hmc.NUM_LEAPFROGS + NUM_STEPS
+    assert np.all(hmc_draws(linear_case).num_grads == 16 * per_chain)
 
 
-@pytest.mark.parametrize(("kernel", "num_chains"), [("hmc", 3), ("nuts", 1)])
-def test_gradients_of_a_short_run_are_those_counted_on_the_host(kernel, num_chains):
+@pytest.mark.parametrize(
+    ("kernel", "num_chains", "num_warmup"), [("hmc", 3, 4), ("hmc", 2, 20), ("nuts", 1, 4)]
+)
+def test_gradients_of_a_short_run_are_those_counted_on_the_host(kernel, num_chains, num_warmup):
     """Besides them, the density is looked at once where each chain starts."""
     calls = 0
 
@@ -194,13 +159,13 @@ def test_gradients_of_a_short_run_are_those_counted_on_the_host(kernel, num_chai
         jnp.zeros(1),
         jnp.zeros((1, num_chains, 2)),
         kernel=kernel,
-        num_warmup=4,
+        num_warmup=num_warmup,
         num_samples=2,
     )
     jax.block_until_ready(draws)
     jax.effects_barrier()
     assert calls == int(draws.num_grads[0]) + num_chains
-    if kernel == "hmc":
+    if num_warmup == 4 and kernel == "hmc":
         assert int(draws.num_grads[0]) == hmc.num_gradients(num_chains, 6)
 
 
@@ -346,83 +311,3 @@ def test_wrong_input_of_sample_batch_is_named(data, init, options, words):
     with pytest.raises(InputError, match=words) as error:
         sample_batch(jax.random.key(0), tree_density, data, init, **options)
     assert "\n" not in str(error.value)
-
-
-def test_only_trusted_chains_count_for_the_covariance():
-    draws = jax.random.normal(jax.random.key(16), (8, 2))
-    weights = jnp.array([1.0, 0, 1, 1, 0, 0, 1, 1])
-    moments = add(no_moments(jnp.zeros(2)), draws, weights)
-    kept = np.asarray(draws)[np.asarray(weights) == 1]
-    assert float(moments.count) == len(kept)
-    np.testing.assert_allclose(moments.total, kept.sum(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(moments.outer, kept.T @ kept, rtol=1e-5)
-
-
-def running_moments(draws, origin) -> Moments:
-    """Summed up in moves of 4 chains, as the warm-up does."""
-    moments = no_moments(origin)
-    for chains in draws.reshape(-1, 4, draws.shape[1]):
-        moments = add(moments, chains, jnp.ones(len(chains)))
-    return moments
-
-
-@pytest.mark.parametrize("num_draws", [8, 400])
-def test_factor_is_that_of_the_covariance_with_shrunk_correlations(num_draws):
-    noise = jax.random.normal(jax.random.key(10), (num_draws, 3))
-    mixing = jnp.array([[1.0, 0.0, 0.0], [0.9, 0.2, 0.0], [5.0, -3.0, 2.0]])
-    draws = 1000 + noise @ mixing.T
-    factor = np.asarray(factor_of(running_moments(draws, draws[0])), np.float64)
-    covariance = np.cov(np.asarray(draws, np.float64), rowvar=False)
-    expected = num_draws / (num_draws + 2 * 3) * covariance
-    np.fill_diagonal(expected, np.diag(covariance))
-    scale = np.sqrt(np.diag(covariance))
-    np.testing.assert_allclose(
-        factor @ factor.T / np.outer(scale, scale), expected / np.outer(scale, scale), atol=1e-3
-    )
-
-
-def test_factor_in_many_dimensions_keeps_the_variances_only():
-    draws = jax.random.normal(jax.random.key(11), (40, 65)) * jnp.linspace(0.5, 5, 65)
-    factor = np.asarray(factor_of(running_moments(draws, jnp.zeros(65))))
-    assert np.count_nonzero(factor - np.diag(np.diag(factor))) == 0
-    np.testing.assert_allclose(np.diag(factor), np.std(draws, axis=0, ddof=1), rtol=1e-3)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
-def test_chains_that_ran_away_or_never_moved_give_the_identity(bad):
-    draws = jax.random.normal(jax.random.key(12), (8, 3)).at[:, 1].mul(bad)
-    np.testing.assert_array_equal(factor_of(running_moments(draws, jnp.zeros(3))), np.eye(3))
-
-
-@pytest.mark.parametrize("num_warmup", [1, 2, 7, 20, 150, 400, 1001])
-def test_windows(num_warmup):
-    """Their second halves count, one after another; the last window only tunes the step."""
-    phases = schedule(num_warmup)
-    counts, whitens, ends = (np.asarray(flags) for flags in phases)
-    assert len(counts) == len(whitens) == num_warmup
-    assert np.flatnonzero(ends).tolist() == [num_warmup - 1]
-    assert np.all(counts[whitens])
-    assert not counts[int(np.ceil(num_warmup * (1 - WINDOWS[-1]))) :].any()
-    if num_warmup < 20:
-        return
-    stops = np.flatnonzero(whitens) + 1
-    bounds = np.concatenate([[0], np.cumsum(WINDOWS[:-1]) * num_warmup])
-    np.testing.assert_allclose(stops, bounds[1:], atol=1)
-    for start, stop in itertools.pairwise([0, *stops]):
-        counted = np.flatnonzero(counts[start:stop])
-        assert np.all(np.diff(counted) == 1)
-        assert abs(len(counted) - (stop - start) / 2) <= 1
-        assert counted[-1] == stop - start - 1
-
-
-def test_no_warm_up_keeps_what_the_guide_knows():
-    """The factor and the step stay where they start."""
-    target = make_target(Partial(quadratic, jnp.eye(2)))
-    state = hmc.init(target, jnp.zeros((3, 2)), 2 * jnp.eye(2))
-    after = hmc.warm_up(jax.random.key(13), target, state, num_warmup=0)
-    np.testing.assert_array_equal(after.tuning.factor, 2 * np.eye(2))
-    assert float(after.tuning.step_size) == float(state.tuning.step_size)
-
-
-def quadratic(precision, z):
-    return -0.5 * z @ precision @ z

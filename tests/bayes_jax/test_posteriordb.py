@@ -1,8 +1,4 @@
-"""Posteriors of posteriordb, by NumPyro programs: means as in ten long reference chains.
-
-Five of the seven at hand: on low_dim_gauss_mix and kilpisjarvi, chains that start far out do not
-find each other, and the verdict says so.
-"""
+"""Posteriors of posteriordb, by NumPyro programs: means as in ten long reference chains."""
 
 import json
 import zipfile
@@ -63,12 +59,34 @@ def gaussian_process(data):
     numpyro.sample("y", normal, obs=data["y"])
 
 
+def gaussian_mixture(data):
+    """The ordered means are flat but for the factor: normal(0, 2) on each."""
+    mu = numpyro.sample("mu", dist.ImproperUniform(constraints.ordered_vector, (), (2,)))
+    numpyro.factor("mu_prior", jnp.sum(dist.Normal(0, 2).log_prob(mu)))
+    sigma = numpyro.sample("sigma", dist.HalfNormal(2).expand([2]).to_event(1))
+    theta = numpyro.sample("theta", dist.Beta(5, 5))
+    mixing = dist.Categorical(probs=jnp.stack([theta, 1 - theta]))
+    component = dist.Normal(mu, sigma)
+    mixture = dist.MixtureSameFamily(mixing, component).expand(data["y"].shape).to_event(1)
+    numpyro.sample("y", mixture, obs=data["y"])
+
+
+def kilpisjarvi(data):
+    """Years are not centred: slope and intercept are correlated to 0.99999."""
+    alpha = numpyro.sample("alpha", dist.Normal(data["pmualpha"], data["psalpha"]))
+    beta = numpyro.sample("beta", dist.Normal(data["pmubeta"], data["psbeta"]))
+    sigma = numpyro.sample("sigma", dist.ImproperUniform(constraints.positive, (), ()))
+    numpyro.sample("y", dist.Normal(alpha + beta * data["x"], sigma).to_event(1), obs=data["y"])
+
+
 POSTERIORS = {
     "eight_schools-eight_schools_noncentered": eight_schools,
     "kidiq-kidscore_interaction": kidscore_interaction,
     "sblrc-blr": blr,
     "arK-arK": autoregressive,
     "gp_pois_regr-gp_regr": gaussian_process,
+    "low_dim_gauss_mix-low_dim_gauss_mix": gaussian_mixture,
+    "kilpisjarvi_mod-kilpisjarvi": kilpisjarvi,
 }
 
 
@@ -116,5 +134,5 @@ def test_means_are_those_of_the_reference(data_dir, name):
     difference = np.asarray(z[0]).mean(axis=(0, 1)) - reference["mean_value"]
     assert np.max(np.abs(difference) / error) < 4, dict(zip(names, difference / error, strict=True))
     # Errors small enough that a wrong model would be seen.
-    assert np.max(np.asarray(found.rhat)) < 1.02
+    assert np.max(np.asarray(found.rhat)) < 1.01
     assert np.all(np.asarray(found.mcse_mean)[0] < 0.1 * np.std(np.asarray(z)[0], axis=(0, 1)))
