@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from numpyro.infer.hmc_util import dual_averaging
 
 from bayes_jax.transports import shrunk_cholesky
@@ -119,7 +119,18 @@ def schedule(num_warmup: int, *, far_starts: bool = False) -> Phase:
 
 def has_first_window(num_warmup: int) -> bool:
     """Whether the first window is long enough to learn from."""
-    return round(WINDOWS[0] * num_warmup) >= 2
+    return _first_window(num_warmup) >= 2
+
+
+def is_past_first_window(
+    num_moves: int | Int[Array, ""], num_warmup: int
+) -> bool | Bool[Array, ""]:
+    """Whether so many moves have come to the end of a first window."""
+    return has_first_window(num_warmup) & (num_moves >= _first_window(num_warmup))
+
+
+def _first_window(num_warmup: int) -> int:
+    return round(WINDOWS[0] * num_warmup)
 
 
 def initial_tuning(

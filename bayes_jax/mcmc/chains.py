@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from bayes_jax.batching import map_observations, map_rows
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws
-from bayes_jax.mcmc import hmc, nuts
+from bayes_jax.mcmc import adaptation, hmc, nuts
 from bayes_jax.mcmc.targets import ForceDtype, make_target
 from bayes_jax.model import compilable
 
@@ -233,9 +233,9 @@ def sample_one(density: Partial, chains: Chains, settings: Settings, *, first, n
         num_grads = hmc.num_gradients(
             len(chains.from_prior),
             first + num_samples,
-            num_warmup=settings.num_warmup,
             num_leapfrogs=settings.num_leapfrogs,
-            far_starts=settings.far_starts,
+            has_climbed=settings.far_starts
+            & adaptation.is_past_first_window(first, settings.num_warmup),
         )
     finite = jnp.isfinite(kept.log_density) & jnp.all(jnp.isfinite(kept.z), axis=-1)
     draws = Draws(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from bayes_jax.hamiltonian import MoveInfo, Point, hmc_move, identity, num_noise
 from bayes_jax.mcmc import adaptation
@@ -183,18 +183,16 @@ def num_gradients(
     num_chains: int,
     num_moves: int | Int[Array, ""],
     *,
-    num_warmup: int = 0,
     num_leapfrogs: int = NUM_LEAPFROGS,
-    far_starts: bool = False,
+    has_climbed: bool | Bool[Array, ""] = False,
 ) -> int | Int[Array, ""]:
     """Gradients that all chains take: at the start, in their moves, and in a climb.
 
     Args:
         num_chains: of one x.
-        num_moves: kept ones and a finished warm-up.
-        num_warmup: moves of the whole warm-up.
+        num_moves: made so far.
         num_leapfrogs: gradients per move.
-        far_starts: as in `warm_up`. All chains are charged for the climb: in lock step all make it.
+        has_climbed: after a first window with far starts. All chains are charged for the climb: in
+            lock step all make it.
     """
-    climbs = far_starts and adaptation.has_first_window(num_warmup)
-    return num_chains * (1 + num_moves * num_leapfrogs + climbs * NUM_STEPS)
+    return num_chains * (1 + num_moves * num_leapfrogs + has_climbed * NUM_STEPS)

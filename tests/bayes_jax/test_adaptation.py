@@ -20,6 +20,7 @@ from bayes_jax.mcmc.adaptation import (
     add,
     factor_of,
     harmonic_mean,
+    is_past_first_window,
     near_the_others,
     no_moments,
     schedule,
@@ -215,9 +216,15 @@ def test_far_starts_search_alone_in_the_first_window_and_are_rescued_at_its_end(
     assert np.flatnonzero(phases.alone).tolist() == list(range(15))
     assert np.flatnonzero(phases.rescues).tolist() == [14]
     assert not np.any(schedule(100).alone | schedule(100).rescues)
-    grads = hmc.num_gradients(16, 100, num_warmup=100, far_starts=True)
+    assert [is_past_first_window(num, 100) for num in (0, 14, 15, 130)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert not is_past_first_window(4, 4)  # too short to have one
+    grads = hmc.num_gradients(16, 100, has_climbed=True)
     assert grads == 16 * (1 + 100 * hmc.NUM_LEAPFROGS + NUM_STEPS)
-    assert hmc.num_gradients(16, 4, num_warmup=4, far_starts=True) == hmc.num_gradients(16, 4)
 
 
 def quadratic(precision, z):

@@ -13,6 +13,7 @@ from bayes_jax.mcmc.targets import make_target
 NUM_WARMUP, NUM_SAMPLES, NUM_CHAINS = 40, 30, 6
 SETTINGS = {
     "hmc": Settings(num_warmup=NUM_WARMUP),
+    "hmc, far starts": Settings(num_warmup=NUM_WARMUP, far_starts=True, batch_size=2),
     "nuts": Settings(kernel="nuts", num_warmup=NUM_WARMUP, batch_size=3),
 }
 
@@ -26,7 +27,8 @@ DATA = jnp.array([0.1, 0.5, 1.0])
 
 
 def starts_of(key) -> Starts:
-    positions = jax.random.normal(key, (len(DATA), NUM_CHAINS, 2))
+    """One chain of each x so far out that it has to climb."""
+    positions = jax.random.normal(key, (len(DATA), NUM_CHAINS, 2)).at[:, 0].add(30.0)
     return jax.vmap(engines.spread_starts)(positions)
 
 
@@ -46,10 +48,9 @@ def run(settings, warm_up_in, sample_in):
     return chains, parts
 
 
-@pytest.mark.parametrize("kernel", SETTINGS)
-def test_a_continued_run_draws_what_an_unbroken_one_does(kernel):
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_continued_run_draws_what_an_unbroken_one_does(settings):
     """Through the warm-up's windows and between the kept draws, to the last bit."""
-    settings = SETTINGS[kernel]
     chains, (whole,) = run(settings, [None], [NUM_SAMPLES])
     continued, parts = run(settings, [7, 13, 20], [11, 19])
     for field in ("z", "log_joint", "energy"):
