@@ -42,6 +42,7 @@ class GridPosterior(NamedTuple):
         error: estimate of the error of `log_evidence` in nats, on the safe side: the disagreement
             of lattices with twice the spacing, plus the mass given up, plus that at the border.
         num_evaluations: of log p(x, z), all passes.
+        spacing: of the lattice; each point is the centre of a cell of these sides, `[latent]`.
     """
 
     points: Float[Array, "*batch point latent"]
@@ -51,6 +52,7 @@ class GridPosterior(NamedTuple):
     covariance: Float[Array, "*batch latent latent"]
     error: Float[Array, "*batch"]
     num_evaluations: Int[Array, "*batch"]
+    spacing: Float[Array, "*batch latent"]
 
 
 def posterior(
@@ -229,7 +231,14 @@ def _summary(lattice) -> GridPosterior:
     error = _disagreement(lattice) + lattice.lost
     num_evaluations = (1 + lattice.num_refinements) * len(points)
     return GridPosterior(
-        points, weights, _log_evidence(lattice), mean, covariance, error, num_evaluations
+        points,
+        weights,
+        _log_evidence(lattice),
+        mean,
+        covariance,
+        error,
+        num_evaluations,
+        lattice.spacing,
     )
 
 
