@@ -1,5 +1,5 @@
 """Models whose posterior and evidence are known exactly."""
 
-from bayes_jax.exact import linear_gaussian, mixture, quadrature
+from bayes_jax.exact import linear_gaussian, mixture, quadrature, reference
 
-__all__ = ["linear_gaussian", "mixture", "quadrature"]
+__all__ = ["linear_gaussian", "mixture", "quadrature", "reference"]
