@@ -34,7 +34,7 @@ from bayes_jax import (
     simulate,
     smc_evidence,
 )
-from bayes_jax.exact.reference import REFERENCES, lookup_guide
+from bayes_jax.exact.reference import REFERENCES, shifted_guide
 from vae_jax import plots, provenance
 
 NUM_CHAINS = 16
@@ -120,7 +120,7 @@ def reference_rows(num_observations: int = 64) -> Iterator[dict]:
         reference = make()
         _, x = simulate(jax.random.key(7), reference.model, num_observations)
         x = x.astype(jnp.float32)
-        guide = lookup_guide(reference, x)
+        guide = shifted_guide(reference, x)
         exact = np.asarray(reference.log_evidence(x), np.float64)
         for method, run in estimators(reference.model, guide).items():
             took = harness.measure(partial(run, jax.random.key(1), x), repeats=1)

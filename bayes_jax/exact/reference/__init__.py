@@ -16,6 +16,7 @@ from bayes_jax.exact.reference.by_quadrature import (
     poisson,
 )
 from bayes_jax.exact.reference.closed_form import linear_gaussian, mixture_prior
+from bayes_jax.exact.reference.guides import shifted_guide
 
 __all__ = [
     "REFERENCES",
@@ -26,6 +27,7 @@ __all__ = [
     "nonlinear_gaussian",
     "nonlinear_poisson",
     "poisson",
+    "shifted_guide",
 ]
 
 #: name -> maker, for tests and benchmarks that run over all of them.

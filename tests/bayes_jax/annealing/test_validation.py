@@ -1,5 +1,7 @@
 """Both sides of the evidence: weights of 1 / p(x) are unbiased, the truth lies between."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,12 +23,28 @@ from bayes_jax.estimates import Evidence
 from bayes_jax.exact.reference import REFERENCES
 from bayes_jax.importance import resample
 
+# Those that are walked in the quick suite too.
+QUICK = {
+    ("linear_gaussian", False),
+    ("mixture_prior", False),
+    ("mixture_prior", True),
+    ("nonlinear_bernoulli", True),
+    ("nonlinear_gaussian", True),
+    ("nonlinear_poisson", False),
+}
+
 
 @pytest.mark.parametrize(
-    ("from_guide", "num_temperatures", "most"), [(False, 1000, 0.1), (True, 100, 0.02)]
+    ("name", "from_guide"),
+    [
+        pytest.param(*which, marks=() if which in QUICK else pytest.mark.long)
+        for which in itertools.product(REFERENCES, (False, True))
+    ],
 )
-def test_the_truth_lies_between(case, from_guide, num_temperatures, most):
+def test_the_truth_lies_between(cases, name, from_guide):
     """Must hold: lower <= exact <= upper within 3 standard errors of the mean, the lower near."""
+    case, most = cases(name), 0.02 if from_guide else 0.1
+    num_temperatures = 100 if from_guide else 1000
     found = evidence_sandwich(
         jax.random.key(0),
         case.model,
