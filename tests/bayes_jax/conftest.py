@@ -44,8 +44,18 @@ def case_of(name: str) -> Case:
     return _CASES[name]
 
 
-@pytest.fixture(params=list(REFERENCES))
+#: A Gaussian, a multimodal, a skewed and a curved posterior, for tests that take seconds for each.
+ONE_OF_EACH_KIND = ["linear_gaussian", "mixture_prior", "poisson", "nonlinear_bernoulli"]
+
+
+@pytest.fixture(params=ONE_OF_EACH_KIND)
 def case(request) -> Case:
+    """One reference of each kind in turn."""
+    return case_of(request.param)
+
+
+@pytest.fixture(params=list(REFERENCES))
+def every_case(request) -> Case:
     """Every reference in turn."""
     return case_of(request.param)
 

@@ -36,9 +36,9 @@ def test_weights_are_joint_over_guide(linear_case):
             np.testing.assert_allclose(draws.log_weight[row, sample], expected, atol=2e-4)
 
 
-def test_mean_weight_is_the_evidence(case):
+def test_mean_weight_is_the_evidence(every_case):
     """E[w] = p(x): the relative error over all observations averages to zero."""
-    num_samples = 4000
+    case, num_samples = every_case, 4000
     draws = importance_draws(
         jax.random.key(1), case.model, case.x, guide=case.guide, num_samples=num_samples
     )
