@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayes_jax.transports import RELATIVE_JITTER, affine_from_draws, shrunk_cholesky
+from bayes_jax.transports.whitening import (
+    RELATIVE_JITTER,
+    affine_from_draws,
+    shrunk_cholesky,
+)
 
 MIXING = np.array([[2.0, 0.0, 0.0], [1.5, 0.5, 0.0], [-0.4, 0.3, 1.0]])
 
