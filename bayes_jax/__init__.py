@@ -11,6 +11,7 @@ from bayes_jax.annealing import (
 from bayes_jax.diagnostics import diagnose, verdict
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws, Evidence, EvidenceKind, Gaps, WeightedDraws
+from bayes_jax.families import Family
 from bayes_jax.gaps import inference_gaps
 from bayes_jax.importance import elbo, importance_bound, importance_draws, pareto_k_hat
 from bayes_jax.mcmc import sample_batch, sample_posterior
@@ -23,6 +24,7 @@ __all__ = [
     "Draws",
     "Evidence",
     "EvidenceKind",
+    "Family",
     "Gaps",
     "GenerativeModel",
     "Guide",

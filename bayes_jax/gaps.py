@@ -16,9 +16,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bayes_jax.annealing import Validation, annealed_evidence
 from bayes_jax.estimates import Evidence, EvidenceKind, Gaps, mean_stderr
+from bayes_jax.families import Family, FamilyName
 from bayes_jax.importance import elbo
 from bayes_jax.model import Guide, LatentModel
-from bayes_jax.variational import FamilyName, FittedPosterior, fit_posterior
+from bayes_jax.variational import FittedPosterior, fit_posterior
 
 
 def inference_gaps(
@@ -29,7 +30,7 @@ def inference_gaps(
     guide: Guide,
     evidence: Evidence | None = None,
     validation: Validation | None = None,
-    family: FamilyName = "mean_field",
+    family: FamilyName | Family = "mean_field",
     num_samples: int = 1000,
     num_steps: int | None = None,
     num_chains: int = 16,
@@ -48,9 +49,10 @@ def inference_gaps(
             lower side is used: with a lower bound the approximation gap is a lower bound too.
         validation: of annealing under this model, from `validate_annealing` with the settings that
             the evidence has; its width becomes the error bar of the evidence.
-        family: the guide's family, in which q* is sought.
+        family: the guide's family, in which q* is sought: a name, or a `Family` whose `constrain`
+            spans it.
         num_samples: draws behind each ELBO.
-        num_steps: of the fit of q*.
+        num_steps: of the fit of q*, at most.
         num_chains: of AIS.
         num_temperatures: of AIS.
         batch_size: observations in memory at once; None takes all.

@@ -11,7 +11,7 @@ from bayes_jax import Gaps, inference_gaps
 from bayes_jax.annealing.validation import certify
 from bayes_jax.estimates import Evidence, EvidenceKind, exact_evidence, lower_evidence
 from bayes_jax.gaps import Limit, advice, decompose, generalization_gap
-from bayes_jax.variational import Anchor, FittedPosterior
+from bayes_jax.variational import FittedPosterior
 
 
 class Divergences(NamedTuple):
@@ -124,10 +124,11 @@ def test_the_full_family_closes_the_approximation_gap(linear_case):
 def test_parts_decompose_by_hand():
     fitted = FittedPosterior(
         params={},
-        anchor=Anchor(jnp.zeros((2, 1)), jnp.ones((2, 1, 1))),
         log_weight=jnp.array([[-13.0, -11.0], [-20.0, -22.0]]),  # ELBO -12 +- 1, -21 +- 1
         loc=jnp.zeros((2, 1)),
         covariance=jnp.ones((2, 1, 1)),
+        num_steps=jnp.ones(2, int),
+        num_evaluations=jnp.ones(2, int),
     )
     evidence = lower_evidence(jnp.array([-10.0, -20.5]), jnp.array([0.75, 0.0]))
     amortized = lower_evidence(jnp.array([-16.0, -20.0]), jnp.array([2.0, 0.0]))

@@ -80,6 +80,9 @@ ENGINES = {
     "fit_posterior from a guide": lambda key, model, guide, x: fit_posterior(
         key, model, x, guide=guide, family="full_rank", num_elbo_samples=2, **FEW_STEPS
     ),
+    "fit_posterior with checks": lambda key, model, guide, x: fit_posterior(
+        key, model, x, guide=guide, num_steps=151, num_samples=2, num_elbo_samples=2
+    ),
     "hmc": lambda key, model, guide, x: sample_posterior(key, model, x, **FEW_CHAINS),
     "hmc from a guide": lambda key, model, guide, x: sample_posterior(
         key, model, x, guide=guide, batch_size=1, **FEW_CHAINS

@@ -145,11 +145,16 @@ def test_tight_bounds_arrive_within_their_error(linear, name):
 
 
 def test_decoder_calls_are_all_counted(linear):
-    _, rows, _ = linear
+    finished, rows, _ = linear
     draws = BUDGET.num_elbo_samples
     assert rows[inferences.AMORTIZED]["decoder_calls"] == draws
     assert rows[inferences.SEMI_AMORTIZED]["decoder_calls"] == 10 * 8 + draws
-    assert rows[inferences.FULL_RANK]["decoder_calls"] == 500 * 8 + draws
+    full_rank = inferences.find(finished, inferences.FULL_RANK).outcome.fitted
+    steps = float(np.mean(full_rank.num_steps))
+    # One check before the first window of 25 steps and one after each.
+    spent = steps * 8 + (1 + steps / 25) * 64 + draws
+    assert abs(rows[inferences.FULL_RANK]["decoder_calls"] - spent) < 1
+    assert steps < 500
     assert rows["importance bound, K = 5000"]["decoder_calls"] == 5000
 
 

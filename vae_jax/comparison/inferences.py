@@ -353,7 +353,6 @@ def _semi_amortized(key, setting: Setting, x) -> Outcome:
 
 def _fitted(key, setting: Setting, x, *, family, num_steps: int = 500) -> Outcome:
     key_fit, key_draws = jax.random.split(key)
-    num_samples = 8
     fitted = fit_posterior(
         key_fit,
         setting.model,
@@ -361,7 +360,6 @@ def _fitted(key, setting: Setting, x, *, family, num_steps: int = 500) -> Outcom
         guide=setting.guide,
         family=family,
         num_steps=num_steps,
-        num_samples=num_samples,
         num_elbo_samples=setting.budget.num_elbo_samples,
         batch_size=setting.budget.batch_size,
     )
@@ -373,7 +371,7 @@ def _fitted(key, setting: Setting, x, *, family, num_steps: int = 500) -> Outcom
         draws=sample_fitted(key_draws, fitted, family=family, num_samples=NUM_COVERAGE_DRAWS),
         k_hat=pareto_k_hat(fitted.log_weight),
         fitted=fitted,
-        decoder_calls=num_steps * num_samples + setting.budget.num_elbo_samples,
+        decoder_calls=int(jnp.mean(fitted.num_evaluations)),
     )
 
 
