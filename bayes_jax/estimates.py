@@ -115,9 +115,9 @@ class Gaps(NamedTuple):
         stderr_amortization: Monte Carlo standard error, `[batch]`.
         stderr_total: of approximation + amortization, in which the error of elbo_optimal cancels,
             `[batch]`.
-        evidence_width: how far the mean of log_evidence may lie below that of log p(x), in nats:
-            upper end of the interval for the width of the sandwich; 0 for exact evidence, NaN where
-            nobody measured it.
+        evidence_width: how far the mean of log_evidence may lie below that of log p(x), in nats, as
+            measured on x simulated from the model: upper end of the interval for the width of the
+            sandwich. 0 for exact evidence, NaN where nobody measured it.
     """
 
     log_evidence: Float[Array, " batch"]

@@ -46,7 +46,7 @@ def inference_gaps(
         x: `[batch, ...]`.
         guide: the amortized posterior, ONE x -> q(z | x).
         evidence: log p(x) where it is known or already bounded; guide-started AIS, if None. The
-            lower side is used: with a lower bound the approximation gap is a lower bound too.
+            lower side is used.
         validation: of annealing under this model, from `validate_annealing` with the settings that
             the evidence has; its width becomes the error bar of the evidence.
         family: the guide's family, in which q* is sought: a name, or a `Family` whose `constrain`
@@ -59,7 +59,8 @@ def inference_gaps(
         index_offset: index of x[0] in the whole data set.
 
     Returns:
-        Gaps. A gap may come out below zero by its standard error.
+        Gaps. A gap may come out below zero by its standard error. The approximation gap is low by
+        what a lower bound leaves open, and high by what the fit of q* does.
 
     Raises:
         InputError: on x the likelihood gives no density, or counts that make no sense.
@@ -179,21 +180,24 @@ def generalization_gap(train: Gaps, test: Gaps) -> MeanGaps:
 class Limit(Enum):
     """What limits a model, and what to do about it."""
 
-    ESTIMATE = "the evidence is too loose to tell: anneal at more temperatures, with more chains"
     ENCODER = (
-        "the encoder: make it larger, train it longer, or fit q to each x from where it points"
+        "the encoder: a larger one, longer training, or a few steps on q for each x"
     )
     FAMILY = "the family of q: full-rank or a flow instead of a diagonal Gaussian"
     DECODER = "the decoder: inference costs little, so only a better p(x | z) raises log p(x)"
     OVERFITTING = "the decoder overfits: more data, a smaller decoder, or stop earlier"
+    LOOSE = "unknown, the evidence is too loose to tell: more temperatures, or more chains"
+    UNMEASURED = "unknown, for nobody measured what the evidence leaves open: validate annealing"
+    NOISY = "unknown, the gaps are lost in their noise: more observations"
 
 
 class Advice(NamedTuple):
     """Which part limits a model.
 
     Attributes:
-        limit: the part.
-        cost: what it costs in nats per observation; of the evidence, what it leaves open.
+        limit: the part, or why it cannot be told.
+        cost: nats per observation: of the part, or where the evidence is too loose, what it leaves
+            open, whose own error is in it already (standard error NaN).
     """
 
     limit: Limit
@@ -208,7 +212,7 @@ def advice(gaps: Gaps, *, train: Gaps | None = None) -> Advice:
     """Say which part limits a model: the one that costs most, if that is beyond its error.
 
     The approximation gap may be larger by what the evidence leaves open. Where that could change
-    the answer, or nobody measured it, the estimate is to blame first.
+    the answer, the answer is that it cannot be told.
 
     Args:
         gaps: of unseen observations, at least 2.
@@ -219,11 +223,15 @@ def advice(gaps: Gaps, *, train: Gaps | None = None) -> Advice:
     if train is not None:
         costs[Limit.OVERFITTING] = generalization_gap(train, gaps).log_evidence
     limit, cost = max(costs.items(), key=lambda item: float(item[1].value))
-    is_clear = bool(cost.value >= max(NEGLIGIBLE, 2 * float(cost.stderr)))
+    error = 2 * float(cost.stderr)
+    is_clear = float(cost.value) >= max(NEGLIGIBLE, error)
     if is_clear and limit == Limit.FAMILY:
-        return Advice(limit, cost)  # It can only be larger still.
+        return Advice(limit, cost)  # What the evidence leaves open only adds to it.
+    if not is_clear and float(cost.value) + error >= NEGLIGIBLE:
+        return Advice(Limit.NOISY, cost)
+    width = gaps.evidence_width
     others = (float(mean.value) for part, mean in costs.items() if part != Limit.FAMILY)
-    most = float(means.approximation.value + gaps.evidence_width)
-    if not most <= max(NEGLIGIBLE, *others):
-        return Advice(Limit.ESTIMATE, Mean(gaps.evidence_width, means.log_evidence.stderr))
+    if not float(means.approximation.value + width) <= max(NEGLIGIBLE, *others):
+        left_open = Mean(width, jnp.full((), jnp.nan))
+        return Advice(Limit.LOOSE if jnp.isfinite(width) else Limit.UNMEASURED, left_open)
     return Advice(limit if is_clear else Limit.DECODER, cost)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 from numpyro.distributions import Distribution
@@ -123,13 +124,16 @@ def latent_dim(model: LatentModel) -> int:
 def check_observations(model: LatentModel, x: PyTree) -> None:
     """Refuse observations that the likelihood gives no density: NaN, grey pixels in a Bernoulli.
 
+    And a prior that does not reach over all of R^latent, where chains and Gaussians go.
+
     Args:
         model: the model.
         x: a batch of observations `[batch, ...]`, concrete (not traced).
 
     Raises:
-        InputError: naming the first bad row, or the shapes that do not fit.
+        InputError: naming the first bad row, the shapes that do not fit, or the prior.
     """
+    _check_prior(model.prior)
     # A function that outlives the call, so that the next one traces nothing.
     _check_shapes(jax.eval_shape(_some_likelihood, model), x)
     inside = _inside_support(model, x)
@@ -138,6 +142,16 @@ def check_observations(model: LatentModel, x: PyTree) -> None:
         raise InputError(
             f"x[{row}] lies outside the support of the likelihood ({_support_name(model)}): "
             f"{int(jnp.sum(~inside))} of {inside.shape[0]} observations are not usable"
+        )
+
+
+def _check_prior(prior: Distribution) -> None:
+    """By what its support says of points far out, whatever its class."""
+    far = 1e6 * np.ones(prior.event_shape, np.float32)
+    if not all(np.all(prior.support(point)) for point in (far, -far)):
+        raise InputError(
+            f"the prior ({type(prior).__name__}) has bounded support: expected one over all of "
+            "R^latent; write the model as a NumPyro program and take `from_numpyro`"
         )
 
 

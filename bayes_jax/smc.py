@@ -11,7 +11,7 @@ On each rung they are resampled by their weights, moved by HMC and weighed anew.
 
 has E[Zhat] = p(x) where the ladder is fixed beforehand, and then log Zhat bounds log p(x) from
 below in expectation (Del Moral, Doucet, Jasra 2006, arXiv cond-mat/0212648). An ADAPTIVE ladder
-takes each beta from the very particles whose weights are then averaged: Zhat converges as N grows
+takes each beta from where the run's own particles stand: Zhat converges as N grows
 (Beskos et al. 2016, arXiv 1306.6462), but E[Zhat] is not p(x) and may lie on either side of it. So
 that is an estimate and no bound.
 
@@ -19,12 +19,13 @@ Weights, resampling and normaliser are BlackJAX's; the path and the moves are th
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from blackjax.smc import adaptive_tempered, tempered
 from blackjax.smc.resampling import systematic
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from bayes_jax.annealing import Path, Settings, make_path, sigmoid_schedule
 from bayes_jax.annealing.chains import joint_density
@@ -47,6 +48,24 @@ NUM_LEAPFROGS = 2
 TEMPERATURES_WITH_GUIDE, TEMPERATURES_WITHOUT = 20, 100
 # An adaptive ladder that is not up by then never will be.
 MOST_ADAPTIVE_TEMPERATURES = 1000
+
+
+class Runs(NamedTuple):
+    """Independent runs for a batch of x.
+
+    Attributes:
+        log_normaliser: log Zhat of each run in nats, `[batch, run]`.
+        num_grads: evaluations of log p(x, z), with its gradient or without, that each x cost, those
+            that found its path among them, `[batch]`.
+    """
+
+    log_normaliser: Float[Array, "batch run"]
+    num_grads: Int[Array, " batch"]
+
+    def evidence(self) -> Evidence:
+        """log mean Zhat over the runs: of kind LOWER, if their ladder was fixed beforehand."""
+        values = self.log_normaliser
+        return lower_evidence(log_mean_exp(values), log_mean_exp_stderr(values))
 
 
 def smc_evidence(
@@ -76,8 +95,8 @@ def smc_evidence(
             from the guide settle, 1.2 times as wide as they are; otherwise at the prior.
         num_particles: N, of each run.
         num_temperatures: T, of the fixed ladder; 20 with a guide, 100 without, if None.
-        target_ess: in (0, 1); an adaptive ladder instead, which climbs until the effective sample
-            size of a rung's weights falls to this fraction of the particles.
+        target_ess: in (0, 1); an adaptive ladder instead, on which each rung is as far from the
+            last as particles there could be reweighted to it with this effective fraction.
         num_moves: HMC moves of each particle on each rung.
         num_runs: R, independent runs for each x.
         batch_size: observations in memory at once; None takes all.
@@ -96,6 +115,38 @@ def smc_evidence(
         Beskos, Jasra, Kantas, Thiery, "On the convergence of adaptive sequential Monte Carlo
         methods", 2016, arXiv 1306.6462.
     """
+    runs = smc_runs(
+        key,
+        model,
+        x,
+        guide=guide,
+        num_particles=num_particles,
+        num_temperatures=num_temperatures,
+        target_ess=target_ess,
+        num_moves=num_moves,
+        num_runs=num_runs,
+        batch_size=batch_size,
+        index_offset=index_offset,
+    )
+    found = runs.evidence()
+    return found if target_ess is None else estimated_evidence(found.lower, found.stderr_lower)
+
+
+def smc_runs(
+    key: PRNGKeyArray,
+    model: LatentModel,
+    x: PyTree,
+    *,
+    guide: Guide | None = None,
+    num_particles: int = 64,
+    num_temperatures: int | None = None,
+    target_ess: float | None = None,
+    num_moves: int = 1,
+    num_runs: int = 4,
+    batch_size: int | None = None,
+    index_offset: int = 0,
+) -> Runs:
+    """The runs behind `smc_evidence`, and what they cost: arguments and errors as there."""
     model, guide = compilable(model), compilable(guide)
     _check_ladder(num_temperatures, target_ess)
     _check_counts(num_particles=num_particles, num_moves=num_moves, num_runs=num_runs)
@@ -103,7 +154,7 @@ def smc_evidence(
     check_observations(model, x)
     if num_temperatures is None:
         num_temperatures = TEMPERATURES_WITHOUT if guide is None else TEMPERATURES_WITH_GUIDE
-    log_normaliser = _log_normalisers(
+    return _runs(
         key,
         model,
         guide,
@@ -116,15 +167,13 @@ def smc_evidence(
         num_runs=num_runs,
         batch_size=batch_size,
     )
-    evidence = lower_evidence if target_ess is None else estimated_evidence
-    return evidence(log_mean_exp(log_normaliser), log_mean_exp_stderr(log_normaliser))
 
 
 @partial(
     jax.jit,
     static_argnames=("num_particles", "num_temperatures", "num_moves", "num_runs", "batch_size"),
 )
-def _log_normalisers(
+def _runs(
     key,
     model,
     guide,
@@ -138,7 +187,7 @@ def _log_normalisers(
     num_runs,
     batch_size,
 ):
-    """log Zhat of each run, `[batch, run]`; the runs of one x share their path."""
+    """The runs of one x share their path."""
 
     def one(key, x):
         key_path, key_runs = jax.random.split(key)
@@ -153,13 +202,16 @@ def _log_normalisers(
                 return _climb_fixed(key_climb, density, path, particles, num_moves)
             return _climb_adaptive(key_climb, density, path, particles, target_ess, num_moves)
 
-        return jax.vmap(run)(jax.random.split(key_runs, num_runs))
+        log_normaliser, num_rungs = jax.vmap(run)(jax.random.split(key_runs, num_runs))
+        # To start a move from a particle, to make it, and to weigh where it ends.
+        per_rung = num_particles * (num_moves * (1 + NUM_LEAPFROGS) + 1)
+        return Runs(log_normaliser, path.num_grads + per_rung * jnp.sum(num_rungs))
 
     return map_observations(one, key, x, batch_size=batch_size, index_offset=index_offset)
 
 
 def _climb_fixed(key, density, path: Path, particles, num_moves):
-    """log Zhat of one run over inverse temperatures that were fixed beforehand."""
+    """log Zhat and rungs of one run over inverse temperatures that were fixed beforehand."""
     kernel = tempered.build_kernel(*_parts(density, path))
 
     def rung(state, step):
@@ -170,11 +222,11 @@ def _climb_fixed(key, density, path: Path, particles, num_moves):
 
     keys = jax.random.split(key, len(path.betas) - 1)
     _, increments = jax.lax.scan(rung, _init(particles), (keys, path.betas[1:]))
-    return jnp.sum(increments)
+    return jnp.sum(increments), jnp.asarray(len(increments))
 
 
 def _climb_adaptive(key, density, path: Path, particles, target_ess, num_moves):
-    """log Zhat of one run that chooses its inverse temperatures on the way."""
+    """log Zhat and rungs of one run that chooses its inverse temperatures on the way."""
     kernel = adaptive_tempered.build_kernel(*_parts(density, path), target_ess)
 
     def below(carry):
@@ -187,9 +239,9 @@ def _climb_adaptive(key, density, path: Path, particles, target_ess, num_moves):
         state, info = kernel(jax.random.fold_in(key, num_rungs), state, num_moves, tuning)
         return state, log_normaliser + info.log_likelihood_increment, num_rungs + 1
 
-    start = (_init(particles), jnp.zeros((), particles.dtype), 0)
-    state, log_normaliser, _ = jax.lax.while_loop(below, rung, start)
-    return jnp.where(state.tempering_param >= 1, log_normaliser, jnp.nan)
+    start = (_init(particles), jnp.zeros((), particles.dtype), jnp.zeros((), jnp.int32))
+    state, log_normaliser, num_rungs = jax.lax.while_loop(below, rung, start)
+    return jnp.where(state.tempering_param >= 1, log_normaliser, jnp.nan), num_rungs
 
 
 def _init(particles) -> tempered.TemperedSMCState:

@@ -41,7 +41,7 @@ _GAP_COLUMNS = [
 ]
 _GAP_NOTE = (
     "approximation gap: log p(x) minus the best ELBO a diagonal Gaussian can reach for each image; "
-    "where log p(x) is a lower bound, so is the gap. amortization gap: that best ELBO minus the "
+    "low by what a lower bound on log p(x) leaves open. amortization gap: that best ELBO minus the "
     "encoder's. A gap may come out below zero by its error."
 )
 _IMAGE_COLUMNS = [
@@ -122,9 +122,10 @@ def tables(
 def _gap_note(gaps: Gaps) -> str:
     """What the gaps are, and which part limits the model."""
     found = advice(gaps)
-    cost = f"{float(found.cost.value):.3f} ± {float(found.cost.stderr):.3f} nats"
-    known = f", {cost} per image" if np.isfinite(float(found.cost.value)) else ""
-    return f"{_GAP_NOTE} What limits this model: {found.limit.value}{known}."
+    value, stderr = (float(number) for number in found.cost)
+    error = f" ± {stderr:.3f}" if np.isfinite(stderr) else ""
+    cost = f" ({value:.3f}{error} nats per image)" if np.isfinite(value) else ""
+    return f"{_GAP_NOTE} What limits this model: {found.limit.value}{cost}."
 
 
 def _advice(finished: list[Finished]) -> str:

@@ -20,10 +20,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from bayes_jax.annealing.moves import TRANSITIONS, start_points
 from bayes_jax.annealing.path import Path
 from bayes_jax.annealing.pilot import make_path
+from bayes_jax.annealing.schedules import check_schedule
 from bayes_jax.annealing.settings import Settings
-from bayes_jax.batching import map_observations, map_rows
+from bayes_jax.batching import check_batch, map_observations, map_rows
+from bayes_jax.errors import InputError
 from bayes_jax.hamiltonian import Point
-from bayes_jax.model import Guide, LatentModel, compilable, log_joint
+from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.noise import independent_draws
 
 
@@ -70,12 +72,20 @@ def init(
         model: p(z) p(x | z).
         x: `[batch, ...]`.
         betas: inverse temperatures, rising from 0 to 1.
-        settings: the same in every later call.
+        settings: from `make_settings`, which gives betas too; the same in every later call.
         guide: ONE x -> q(z | x).
         z: exact posterior draws; the chains then walk back from there.
         index_offset: index of x[0] in the whole data set.
+
+    Raises:
+        InputError: on x the likelihood gives no density, betas that do not rise from 0 to 1, or z
+            and x that do not pair up.
     """
-    return _init(key, compilable(model), compilable(guide), x, betas, z, index_offset, settings)
+    model, guide = compilable(model), compilable(guide)
+    check_schedule(betas)
+    check_batch((x, z), settings.batch_size)
+    check_observations(model, x)
+    return _init(key, model, guide, x, betas, z, index_offset, settings)
 
 
 def advance(
@@ -93,14 +103,29 @@ def advance(
         x: as in `init`.
         chains: from `init`, or from an earlier call.
         settings: as in `init`.
-        num_moves: None makes the whole walk from the start, `chains.total_moves`.
+        num_moves: None makes all that are left of `chains.total_moves`.
+
+    Raises:
+        InputError: fewer moves are left.
     """
-    num_moves = chains.total_moves if num_moves is None else num_moves
+    left = chains.total_moves - int(chains.num_moves)
+    num_moves = left if num_moves is None else num_moves
+    if not 0 <= num_moves <= left:
+        raise InputError(f"num_moves is {num_moves}: expected 0 to {left}, those left of the walk")
     return _advance(compilable(model), x, chains, settings, num_moves)
 
 
 def log_weight(chains: Chains) -> Float[Array, "*batch chain"]:
-    """The weights of chains at the end of their walk, in nats."""
+    """The weights of chains at the end of their walk, in nats.
+
+    Raises:
+        InputError: the walk is not at its end; what it has gathered bounds nothing yet.
+    """
+    if chains.num_moves is not None and int(chains.num_moves) < chains.total_moves:
+        raise InputError(
+            f"the walk has made {int(chains.num_moves)} of {chains.total_moves} moves: "
+            "`advance` it to its end first"
+        )
     last_step = chains.path.betas[..., -1] - chains.path.betas[..., -2]
     return chains.log_weight + last_step[..., None] * chains.points.terms.bridge
 

@@ -26,7 +26,7 @@ from bayes_jax.estimates import (
     log_mean_exp,
     log_mean_exp_stderr,
 )
-from bayes_jax.mcmc import sample_posterior
+from bayes_jax.mcmc.engines import NUM_PRIOR_CHAINS, sample_posterior
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable
 
 
@@ -211,9 +211,8 @@ def reverse_evidence(
         key: a PRNG key.
         model: p(z) p(x | z).
         x: `[batch, ...]`.
-        guide: as in `annealed_evidence`, with the options below; HMC's chains that start from the
-            prior beside it are left out.
-        num_chains: of HMC, per x.
+        guide: as in `annealed_evidence`, with the options below.
+        num_chains: of HMC, and walks back, per x.
         num_samples: moves of each HMC chain after its warm-up.
         num_temperatures: steps of the walk back.
         schedule: of inverse temperatures.
@@ -233,13 +232,20 @@ def reverse_evidence(
     key_draws, key_walk = jax.random.split(key)
     rows = {"batch_size": batch_size, "index_offset": index_offset}
     draws = sample_posterior(
-        key_draws, model, x, guide=guide, num_chains=num_chains, num_samples=num_samples, **rows
+        key_draws,
+        model,
+        x,
+        guide=guide,
+        # Beside a guide some start from the prior, for the verdict alone.
+        num_chains=num_chains + (0 if guide is None else NUM_PRIOR_CHAINS),
+        num_samples=num_samples,
+        **rows,
     )
-    z = draws._replace(z=draws.z[:, :, -1:]).pooled()
+    z = draws._replace(z=draws.z[:, :, -1:]).pooled()[:, :num_chains]
     settings, betas = make_settings(
         model,
         guide,
-        num_chains=z.shape[1],
+        num_chains=num_chains,
         num_temperatures=num_temperatures,
         schedule=schedule,
         transition="hmc",

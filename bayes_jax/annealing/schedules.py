@@ -68,7 +68,10 @@ def equal_spread_schedule(
     Returns:
         `[T + 1]`.
     """
-    relative = spread / jnp.maximum(jnp.max(spread), jnp.finfo(spread.dtype).tiny)
+    # Where U was not finite it spreads as widely as anywhere.
+    known = jnp.where(jnp.isfinite(spread), spread, -jnp.inf)
+    widest = jnp.maximum(jnp.max(known), jnp.finfo(spread.dtype).tiny)
+    relative = jnp.where(jnp.isfinite(spread), spread / widest, 1.0)
     log_density = jnp.log(jnp.maximum(relative, LEAST_RELATIVE_SPREAD))
     points = jnp.interp(jnp.linspace(0, len(betas) - 1, _NUM_POINTS), jnp.arange(len(betas)), betas)
     density = jnp.exp(jnp.interp(points, betas, log_density))

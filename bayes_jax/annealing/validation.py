@@ -48,10 +48,11 @@ class Validation(NamedTuple):
 
     @property
     def kl_bound(self) -> Float[Array, ""]:
-        """Upper end of the interval for the width, which bounds a divergence.
+        """Upper confidence limit of a bound on a divergence, in nats, for simulated x.
 
-        KL(q || p(z | x)), q the law of an annealed draw resampled by the weights, averaged over x,
-        is at most E[log p(x) - lower], and so at most the expected width.
+        KL(q || p(z | x)), q the law of one annealed draw resampled by the weights, averaged over x,
+        is at most E[log p(x) - lower], and so at most the expected width. This is the upper end of
+        the interval for that; it holds as the central limit theorem does.
         """
         return self.width_interval[1]
 

@@ -19,6 +19,7 @@ from jaxtyping import PRNGKeyArray
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import Transform
 
+from bayes_jax.errors import InputError
 from bayes_jax.transports.conditioner import (
     ConditionerWeights,
     initial_weights,
@@ -97,7 +98,15 @@ def masks(
 
     Returns:
         0 or 1, `[hidden, latent]` and `[latent, hidden]`.
+
+    Raises:
+        InputError: fewer hidden units than prefixes: some coordinates would be seen by none.
     """
+    if hidden_dim < latent_dim - 1:
+        raise InputError(
+            f"hidden_dim is {hidden_dim}: expected at least {latent_dim - 1}, a unit for every "
+            f"prefix of {latent_dim} coordinates"
+        )
     order = np.arange(latent_dim)[::-1] if backwards else np.arange(latent_dim)
     reach = 1 + np.arange(hidden_dim) % max(latent_dim - 1, 1)
     sees = order[None, :] < reach[:, None]

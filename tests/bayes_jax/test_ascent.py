@@ -100,9 +100,9 @@ def test_observations_stop_each_by_itself():
 
 
 def test_rise_in_standard_errors():
-    difference = jnp.array([1.0, 3.0])  # mean 2, standard error 1
-    assert has_risen(difference, 1.9)
-    assert not has_risen(difference, 2.1)
+    difference = jnp.array([1.0, 5.0])  # mean 3, standard error 2
+    assert has_risen(difference, 1.4)
+    assert not has_risen(difference, 1.6)
     assert not has_risen(jnp.array([0.0, 0.0]), 0.0)
     np.testing.assert_allclose(
         [half_cosine(jnp.array(left)) for left in (2.0, 1.0, 0.5, 0.0, -1.0)],

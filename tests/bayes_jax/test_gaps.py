@@ -167,12 +167,13 @@ def gaps_of(*, approximation, amortization, log_evidence=-90.0, width=0.0, sprea
         ({"approximation": 0.02, "amortization": 0.03}, Limit.DECODER),
         # What the evidence leaves open could change the answer, or could not.
         ({"approximation": 0.5, "amortization": 2.0, "width": 1.0}, Limit.ENCODER),
-        ({"approximation": 0.5, "amortization": 2.0, "width": 2.0}, Limit.ESTIMATE),
-        ({"approximation": 0.02, "amortization": 0.03, "width": 0.2}, Limit.ESTIMATE),
-        ({"approximation": 0.5, "amortization": 2.0, "width": np.nan}, Limit.ESTIMATE),
+        ({"approximation": 0.5, "amortization": 2.0, "width": 2.0}, Limit.LOOSE),
+        ({"approximation": 0.02, "amortization": 0.03, "width": 0.2}, Limit.LOOSE),
+        ({"approximation": 0.5, "amortization": 2.0, "width": np.nan}, Limit.UNMEASURED),
         ({"approximation": 2.0, "amortization": 0.5, "width": np.nan}, Limit.FAMILY),
-        # Large, and lost in the noise.
-        ({"approximation": 0.0, "amortization": 0.4, "spread": 3.0}, Limit.DECODER),
+        # Large, and lost in the noise, whichever it is.
+        ({"approximation": 0.0, "amortization": 0.4, "spread": 3.0}, Limit.NOISY),
+        ({"approximation": 0.4, "amortization": 0.0, "spread": 3.0}, Limit.NOISY),
     ],
 )
 def test_advice_names_what_costs_most(gaps, limit):

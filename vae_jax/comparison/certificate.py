@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bayes_jax.estimates import mean_stderr
 from vae_jax.comparison import columns
 from vae_jax.comparison.inferences import Finished
 from vae_jax.tables import Column, Table
@@ -15,8 +16,8 @@ COLUMNS = [
         "width",
         ".4f",
         "width_stderr",
-        "upper minus lower, ± standard error over images: what annealing leaves open, and a bound "
-        "on the divergence of its weighted draws from the posterior",
+        "upper minus lower, ± standard error over images: what annealing leaves open on images "
+        "like these; its expectation bounds the divergence of a resampled draw from the posterior",
     ),
     Column("certified", "certified", meaning=""),
     columns.NUM_IMAGES,
@@ -63,10 +64,10 @@ def _row(model_name, method, validation) -> dict:
         "model": model_name,
         "method": method,
         "log_prob": float(np.mean(evidence.lower)),
-        "stderr": _stderr(evidence.lower),
+        "stderr": float(mean_stderr(evidence.lower)),
         "kind": evidence.kind.name.lower(),
         "upper": float(np.mean(evidence.upper)),
-        "stderr_upper": _stderr(evidence.upper),
+        "stderr_upper": float(mean_stderr(evidence.upper)),
         "width": float(validation.width),
         "width_stderr": float(validation.width_stderr),
         "width_interval": [float(end) for end in validation.width_interval],
@@ -77,7 +78,3 @@ def _row(model_name, method, validation) -> dict:
         "num_images": len(evidence.lower),
         "seconds": None,
     }
-
-
-def _stderr(values) -> float:
-    return float(np.std(np.asarray(values, np.float64), ddof=1) / np.sqrt(len(values)))

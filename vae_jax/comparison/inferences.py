@@ -24,7 +24,6 @@ from bayes_jax import (
     pareto_k_hat,
     sample_posterior,
     simulate,
-    smc_evidence,
     verdict,
 )
 from bayes_jax.annealing import Validation
@@ -33,6 +32,7 @@ from bayes_jax.calibration import Coverage, interval_coverage
 from bayes_jax.diagnostics import Verdict
 from bayes_jax.estimates import EvidenceKind
 from bayes_jax.exact import quadrature
+from bayes_jax.smc import smc_runs
 from bayes_jax.variational import FittedPosterior, sample_fitted
 from vae_jax.configs import InferenceBudget
 from vae_jax.timing import timed
@@ -397,7 +397,7 @@ def _annealed(key, setting: Setting, x, *, from_guide: bool) -> Outcome:
 
 
 def _smc(key, setting: Setting, x) -> Outcome:
-    evidence = smc_evidence(
+    runs = smc_runs(
         key,
         setting.model,
         x,
@@ -405,7 +405,7 @@ def _smc(key, setting: Setting, x) -> Outcome:
         num_temperatures=setting.budget.num_temperatures_guide,
         batch_size=setting.budget.batch_size,
     )
-    return Outcome(evidence=evidence)
+    return Outcome(evidence=runs.evidence(), decoder_calls=int(runs.num_grads[0]))
 
 
 def _both_sides(key, setting: Setting, z, x, *, from_guide: bool) -> Validation:

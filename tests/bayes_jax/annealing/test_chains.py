@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayes_jax import annealing
+from bayes_jax import InputError, annealing
 
 
 @pytest.mark.parametrize("transition", ["hmc", "elliptical"])
@@ -35,6 +35,28 @@ def test_stopped_and_continued_walks_weigh_the_same(cases, transition, backward)
     assert int(chains.num_moves) == start.total_moves == 11
     np.testing.assert_array_equal(annealing.log_weight(chains), annealing.log_weight(whole))
     np.testing.assert_array_equal(chains.num_grads, whole.num_grads)
+    with pytest.raises(InputError, match="num_moves is 1: expected 0 to 0, those left"):
+        annealing.advance(case.model, x, chains, settings=settings, num_moves=1)
+    np.testing.assert_array_equal(
+        annealing.advance(case.model, x, chains, settings=settings).log_weight, chains.log_weight
+    )
+    with pytest.raises(InputError, match="the walk has made 0 of 11 moves"):
+        annealing.log_weight(start)
     sign = -1 if backward else 1
     level = sign * np.asarray(annealing.log_weight(whole)).mean(axis=1)
     assert np.all(np.abs(level - case.log_evidence[:5]) < 5)
+
+
+def test_starts_that_make_no_sense_are_named(cases):
+    case, settings = cases("nonlinear_bernoulli"), annealing.Settings(num_temperatures=4)
+
+    def init(betas=(0.0, 0.3, 0.6, 0.8, 1.0), x=case.x, z=None):
+        key = jax.random.key(0)
+        return annealing.init(key, case.model, x, jnp.array(betas), settings=settings, z=z)
+
+    with pytest.raises(InputError, match="does not rise at step 2"):
+        init(betas=(0.0, 0.6, 0.3, 0.8, 1.0))
+    with pytest.raises(InputError, match=r"leading axes of the data are \[3, 64\]"):
+        init(z=case.z[:3])
+    with pytest.raises(InputError, match="outside the support of the likelihood"):
+        init(x=0.5 * case.x)

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayes_jax.annealing import joint_basis
+from bayes_jax.annealing import Settings, joint_basis, make_path, sigmoid_schedule
+from bayes_jax.annealing.chains import joint_density
+from bayes_jax.annealing.moves import TRANSITIONS, start_points
 
 
 def test_joint_basis_diagonalises_both():
@@ -35,3 +37,28 @@ def test_joint_basis_keeps_precisions_of_one_beside_enormous_ones():
     np.testing.assert_allclose(
         np.sort(np.asarray(joint_basis(jnp.eye(8), jnp.diag(scales))[1]))[:4], 1, rtol=0.02
     )
+
+
+def test_steps_reach_their_acceptance_from_start_to_posterior(linear_case):
+    """Chains that stand in f_0 and in f_1, at exact draws, under the step that the table gives."""
+    model, settings, x = linear_case.model, Settings(), linear_case.x[0]
+    density, hmc = joint_density(model, x), TRANSITIONS["hmc"]
+    betas = sigmoid_schedule(100)
+    path = make_path(
+        jax.random.key(6), model, density, x, guide=None, betas=betas, settings=settings
+    )
+    evaluate = hmc.evaluate(density, path.start)
+    noise = jax.random.normal(jax.random.key(7), (500, 2))
+    factor = jnp.linalg.cholesky(linear_case.covariance[0])
+    for beta, z in ((0.0, noise), (1.0, linear_case.mean[0] + noise @ factor.T)):
+        beta = jnp.float32(beta)
+        moved = hmc.move(
+            jax.random.key(8),
+            evaluate,
+            path,
+            start_points(evaluate, z),
+            beta,
+            path.step_size(beta),
+            settings.num_leapfrogs,
+        )
+        assert 0.6 < float(jnp.mean(moved.accept_prob)) < 0.99

@@ -38,8 +38,16 @@ def test_equal_spread_is_equal_thermodynamic_length():
     np.testing.assert_allclose(0.9 * length + 0.1 * betas, np.linspace(0, 1, 51), atol=2e-3)
 
 
-@pytest.mark.parametrize("spread", [jnp.zeros(5), jnp.array([3.0, 0.0, 0.0, 0.0, 1.0])])
-def test_no_spread_seen_gives_steps_all_the_same(spread):
+@pytest.mark.parametrize(
+    "spread",
+    [
+        jnp.zeros(5),
+        jnp.array([3.0, 0.0, 0.0, 0.0, 1.0]),
+        jnp.array([jnp.inf, 2.0, jnp.nan, 1.0, 0.5]),
+        jnp.full(5, jnp.nan),
+    ],
+)
+def test_steps_come_whatever_spread_was_seen(spread):
     check_schedule(equal_spread_schedule(jnp.linspace(0, 1, 5), spread, 20))
 
 

@@ -76,14 +76,30 @@ def broad_guide(x):
     return dist.Normal(jnp.zeros(1), 1.3).to_event(1)
 
 
-@pytest.mark.parametrize("guide", [None, broad_guide])
-def test_weights_back_and_forth_are_unbiased(guide):
+@pytest.mark.parametrize(
+    ("guide", "transition", "schedule"),
+    [
+        (None, "hmc", "sigmoid"),
+        (broad_guide, "hmc", "adaptive"),
+        (None, "elliptical", "adaptive"),
+        (broad_guide, "elliptical", "sigmoid"),
+    ],
+)
+def test_weights_back_and_forth_are_unbiased(guide, transition, schedule):
     """E[p^ / p] = 1 and E[p / p^] = 1 at 6 temperatures, where signs and normalisers show."""
     reference, num = REFERENCES["poisson"](), 3000
     z, x = simulate(jax.random.key(2), reference.model, num)
     x = x.astype(jnp.float32)
     found = evidence_sandwich(
-        jax.random.key(3), reference.model, z, x, guide=guide, num_chains=2, num_temperatures=6
+        jax.random.key(3),
+        reference.model,
+        z,
+        x,
+        guide=guide,
+        num_chains=2,
+        num_temperatures=6,
+        transition=transition,
+        schedule=schedule,
     )
     exact = np.asarray(reference.log_evidence(x), np.float64)
     for log_ratio in (found.lower - exact, exact - found.upper):
@@ -160,8 +176,9 @@ def test_kl_of_resampled_draws_is_below_its_bound():
 def test_reverse_from_long_hmc_estimates(cases):
     case = cases("nonlinear_bernoulli")
     found = reverse_evidence(
-        jax.random.key(7), case.model, case.x, guide=case.guide, num_samples=100
+        jax.random.key(7), case.model, case.x, guide=case.guide, num_chains=2, num_samples=100
     )
+    assert np.all(np.isfinite(found.stderr_lower))
     assert found.kind == EvidenceKind.ESTIMATE
     np.testing.assert_array_equal(found.lower, found.upper)
     error = np.asarray(found.lower - case.log_evidence, np.float64)
@@ -185,5 +202,8 @@ def test_what_makes_no_sense_is_named(linear_case):
         validate_annealing(key, model, confidence=1.0)
     with pytest.raises(InputError, match="num_chains is 1: expected at least 2"):
         reverse_evidence(key, model, x, num_chains=1)
+    bounded = model._replace(prior=dist.Exponential(jnp.ones(2)).to_event(1))
+    with pytest.raises(InputError, match="has bounded support: expected one over all of R"):
+        validate_annealing(key, bounded, num_simulations=4)
     with pytest.raises(InputError, match=r"leading axes of the data are \[3, 64\]"):
         evidence_sandwich(key, model, linear_case.z[:3], x)
