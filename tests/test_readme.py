@@ -221,14 +221,15 @@ def test_its_numbers_are_those_of_the_file_it_names():
     rows = content["rows"]
     assert len(shown) == len(rows)
     for cells, row in zip(shown, rows, strict=True):
-        assert cells[0] == (row["method"] if row["table"] == "inference" else row["model"])
+        assert cells[0] == (row["model"] if row["table"] == "models" else row["method"])
         if row["log_prob"] is not None:
             value = cells[1].split(" ± ")[0]
             assert abs(float(value) - row["log_prob"]) <= 0.5 * 10.0 ** -len(value.split(".")[1])
 
 
-def test_its_sampling_figures_are_those_of_the_file_it_names():
-    block = README.split("<!-- sampling -->")[1].split("<!-- /sampling -->")[0]
+@pytest.mark.parametrize("name", ["sampling", "evidence"])
+def test_its_measured_figures_are_those_of_the_file_it_names(name):
+    block = README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
     path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
     meta = json.loads((ROOT / path).read_text())["meta"]
     assert meta["summary"] in " ".join(block.split())
