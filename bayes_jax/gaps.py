@@ -180,9 +180,7 @@ def generalization_gap(train: Gaps, test: Gaps) -> MeanGaps:
 class Limit(Enum):
     """What limits a model, and what to do about it."""
 
-    ENCODER = (
-        "the encoder: a larger one, longer training, or a few steps on q for each x"
-    )
+    ENCODER = "the encoder: a larger one, longer training, or a few steps on q for each x"
     FAMILY = "the family of q: full-rank or a flow instead of a diagonal Gaussian"
     DECODER = "the decoder: inference costs little, so only a better p(x | z) raises log p(x)"
     OVERFITTING = "the decoder overfits: more data, a smaller decoder, or stop earlier"

@@ -37,7 +37,7 @@ def torch_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> I
             num_temperatures=NUM_TEMPERATURES,
         )
 
-    took = harness.measure(ours, repeats=NUM_RUNS)
+    took = harness.measure(ours, repeats=NUM_RUNS, recompiles=True)
     draws = took.result
     num_grads = int(draws.num_grads[0])
     yield _row("ours", x, ceiling, draws.log_weight, took.min_seconds, num_grads, decoder)
@@ -74,7 +74,9 @@ def tfp_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> Ite
             model, start, num_chains=num_chains, num_steps=num_steps, num_leapfrogs=NUM_LEAPFROGS
         )
         few = x[:16]
-        took = harness.measure(lambda: annealer(jax.random.key(1), few)[0], repeats=1)  # noqa: B023
+        took = harness.measure(
+            lambda: annealer(jax.random.key(1), few)[0], repeats=1, recompiles=True
+        )  # noqa: B023
         num_grads = annealer(jax.random.key(1), few)[1]
         yield _row(name, few, ceiling, took.result, took.min_seconds, num_grads, decoder)
 

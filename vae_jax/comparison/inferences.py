@@ -199,7 +199,7 @@ def simulated(key: PRNGKeyArray, model: LatentModel, num: int, like: Array) -> t
 
 
 def validated(
-    key: PRNGKeyArray, method: Method, setting: Setting, pairs: tuple[Array, Array]
+    key: PRNGKeyArray, method: Method, setting: Setting, pairs: tuple[Array, Array] | None
 ) -> Validation | None:
     """Both sides of log p(x) on simulated pairs, if the method and the budget allow it.
 
@@ -207,7 +207,7 @@ def validated(
         key: a PRNG key.
         method: which.
         setting: model, guide and budget.
-        pairs: z and x, at least `budget.num_simulations` of them.
+        pairs: z and x, at least `budget.num_simulations` of them; None for a method without.
     """
     num = setting.budget.num_simulations
     if method.validate is None or num == 0:
