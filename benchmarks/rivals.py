@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import harness
 import jax
@@ -74,11 +75,10 @@ def tfp_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> Ite
             model, start, num_chains=num_chains, num_steps=num_steps, num_leapfrogs=NUM_LEAPFROGS
         )
         few = x[:16]
-        took = harness.measure(
-            lambda: annealer(jax.random.key(1), few)[0], repeats=1, recompiles=True
-        )  # noqa: B023
-        num_grads = annealer(jax.random.key(1), few)[1]
-        yield _row(name, few, ceiling, took.result, took.min_seconds, num_grads, decoder)
+        run = partial(annealer, jax.random.key(1), few)
+        took = harness.measure(run, repeats=1, recompiles=True)
+        log_weight, num_grads = took.result
+        yield _row(name, few, ceiling, log_weight, took.min_seconds, num_grads, decoder)
 
 
 def _bridge(decoder: TrainedDecoder, betas):

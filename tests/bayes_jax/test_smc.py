@@ -8,7 +8,13 @@ import pytest
 from bayes_jax import EvidenceKind, InputError, smc_evidence
 
 
-@pytest.mark.parametrize(("name", "from_guide"), [("poisson", False), ("linear_gaussian", True)])
+@pytest.mark.parametrize(
+    ("name", "from_guide"),
+    [
+        pytest.param("poisson", False, marks=pytest.mark.long),
+        ("linear_gaussian", True),
+    ],
+)
 def test_normaliser_of_few_particles_on_few_rungs_is_unbiased(cases, name, from_guide):
     """E[Zhat] = p(x), one run of 8 particles on each of many paths: a rung gone wrong shows."""
     case, num_replications, row = cases(name), 4000, 3

@@ -103,7 +103,13 @@ def traces_of(engine, arguments) -> int:
     return NUM_TRACES - before
 
 
-@pytest.mark.parametrize("name", list(ENGINES))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name == "smc_evidence" else ())
+        for name in ENGINES
+    ],
+)
 def test_traces(name):
     """None in a second call; in a fresh shape as many as in the first, however many x."""
     engine, dim = ENGINES[name], next(UNUSED_DIMS)

@@ -261,7 +261,9 @@ def banana_case():
     return model, None, x, quadrature.log_evidence(model, x).lower
 
 
-@pytest.mark.parametrize("name", ["nonlinear_bernoulli", "banana"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("nonlinear_bernoulli", marks=pytest.mark.long), "banana"]
+)
 def test_a_flow_bends_where_a_gaussian_cannot(cases, name):
     """Above the best Gaussian and below the exact evidence, both beyond and within the error."""
     if name == "banana":

@@ -61,6 +61,7 @@ def test_adaptive_beats_linear_from_a_prior_far_away(linear_case):
                 linear_case.x,
                 num_temperatures=20,
                 schedule=schedule,
+                transition="elliptical",
             ).log_weight,
             axis=1,
             ddof=1,
@@ -90,7 +91,7 @@ def test_schedules_that_make_no_sense_are_named(linear_case, schedule, message):
 
 def test_given_temperatures_are_walked(linear_case):
     """The sigmoid schedule given as an array is the sigmoid schedule."""
-    options = {"num_chains": 2, "num_temperatures": 6}
+    options = {"num_chains": 2, "num_temperatures": 6, "transition": "elliptical"}
     named, given = (
         annealed_evidence(
             jax.random.key(1), linear_case.model, linear_case.x[:4], schedule=schedule, **options

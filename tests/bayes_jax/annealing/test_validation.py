@@ -26,10 +26,8 @@ from bayes_jax.importance import resample
 # Those that are walked in the quick suite too.
 QUICK = {
     ("linear_gaussian", False),
-    ("mixture_prior", False),
     ("mixture_prior", True),
     ("nonlinear_bernoulli", True),
-    ("nonlinear_gaussian", True),
     ("nonlinear_poisson", False),
 }
 

@@ -135,7 +135,7 @@ def log_likelihood(family, outputs, x):
 
 
 @pytest.mark.parametrize("family", ["bernoulli", "gaussian", "poisson"])
-@pytest.mark.parametrize("latent_dim", [1, 2])
+@pytest.mark.parametrize("latent_dim", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_nonlinear_evidence_equals_scipys_integral(family, latent_dim):
     """p(x, z) / p(x) as claimed integrates to 1, in float64 and by an adaptive rule."""
     made = getattr(reference, f"nonlinear_{family}")(latent_dim)
@@ -161,9 +161,14 @@ def test_nonlinear_evidence_equals_scipys_integral(family, latent_dim):
 
 
 BY_QUADRATURE = [name for name in reference.REFERENCES if "poisson" in name or "nonlinear" in name]
+# Those that the quick suite integrates.
+QUICK = {"poisson", "nonlinear_bernoulli", "nonlinear_gaussian_1d"}
 
 
-@pytest.mark.parametrize("name", BY_QUADRATURE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in BY_QUADRATURE],
+)
 def test_quadrature_is_exact_to_a_thousandth_of_a_nat(name):
     model = reference.REFERENCES[name]().model
     x = simulate(jax.random.key(7), model, 64)[1]
