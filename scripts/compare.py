@@ -115,16 +115,16 @@ def infer(key, decoders, command, x):
     """Every inference on every decoder: name of the decoder -> finished inferences."""
     import jax
 
-    from vae_jax.comparison import inferences, models
+    from vae_jax.comparison import inferences, methods, models
 
     finished = {}
     for index, decoder in enumerate(decoders):
         name = models.title(decoder, command.observation)
-        setting = inferences.Setting(
+        setting = methods.Setting(
             decoder.generative.latent, decoder.generative.guide, command.budget
         )
-        methods = inferences.methods(decoder.config.latent_dim)
-        with console.progress(f"inference, {name}", total=len(methods)) as advance:
+        num_methods = len(methods.compared(decoder.config.latent_dim))
+        with console.progress(f"inference, {name}", total=num_methods) as advance:
             finished[name] = []
             for entry in inferences.run_methods(jax.random.fold_in(key, index), setting, x):
                 finished[name].append(entry)

@@ -116,7 +116,7 @@ def infer(command: Infer, generative, x) -> list:
     from vae_jax.comparison.models import evaluation_key
 
     chosen = {"sampler": command.sampler, "evidence": command.evidence}
-    total = len(run_inference.methods(generative, **chosen))
+    total = len(run_inference.possible_methods(generative, **chosen))
     finished = []
     with console.progress("inferring", total=total) as advance:
         for done in run_inference.run_methods(

@@ -8,7 +8,7 @@ from jaxtyping import PRNGKeyArray
 from bayes_jax import GenerativeModel, sample_posterior
 from bayes_jax.calibration import Calibration, simulation_based_calibration
 from bayes_jax.noise import independent_draws
-from vae_jax.comparison import inferences
+from vae_jax.comparison import methods
 from vae_jax.configs import InferenceBudget
 
 NUM_GUIDE_DRAWS = 320
@@ -35,8 +35,8 @@ def calibrate(
     """
     key = jax.random.fold_in(key, CALIBRATION_STREAM)
     model, guide = generative.latent, generative.guide
-    samplers = {} if guide is None else {inferences.AMORTIZED: partial(_from_guide, guide)}
-    samplers[inferences.HMC] = partial(_from_chains, model, guide, budget.batch_size)
+    samplers = {} if guide is None else {methods.AMORTIZED: partial(_from_guide, guide)}
+    samplers[methods.HMC] = partial(_from_chains, model, guide, budget.batch_size)
     return {
         name: simulation_based_calibration(key, model, sampler, num_simulations=num_simulations)
         for name, sampler in samplers.items()

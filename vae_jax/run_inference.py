@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from bayes_jax import GenerativeModel
 from bayes_jax.estimates import Gaps
 from bayes_jax.gaps import decompose
-from vae_jax.comparison import inferences
-from vae_jax.comparison.inferences import Finished, Method, Outcome, Setting
+from vae_jax.comparison import inferences, methods
+from vae_jax.comparison.inferences import Finished
+from vae_jax.comparison.methods import Method, Outcome, Setting
 from vae_jax.configs import InferenceBudget
 from vae_jax.timing import timed
 
@@ -26,18 +27,18 @@ Estimator = Literal["ais", "smc"]
 
 CLOSED_FORM = "exact (closed form)"
 _OF_A_GUIDE = (
-    inferences.EXACT,
-    inferences.AMORTIZED,
-    inferences.MEAN_FIELD,
+    methods.EXACT,
+    methods.AMORTIZED,
+    methods.MEAN_FIELD,
     "importance bound, K = 50",
     "importance bound, K = 5000",
 )
 
 
-_ESTIMATORS = {"ais": inferences.ANNEALED_GUIDE, "smc": inferences.SMC_GUIDE}
+_ESTIMATORS = {"ais": methods.ANNEALED_GUIDE, "smc": methods.SMC_GUIDE}
 
 
-def methods(
+def possible_methods(
     generative: GenerativeModel, *, sampler: Sampler = "hmc", evidence: Estimator = "ais"
 ) -> tuple[Method, ...]:
     """The inferences that a model allows, the posterior draws last.
@@ -56,16 +57,16 @@ def methods(
     if generative.latent is None:
         return closed_form
     known = {
-        method.name: method for method in inferences.methods(generative.latent.prior.event_shape[0])
+        method.name: method for method in methods.compared(generative.latent.prior.event_shape[0])
     }
-    known[inferences.SMC_GUIDE] = inferences.smc_method()
+    known[methods.SMC_GUIDE] = methods.smc_method()
     of_a_guide = (*_OF_A_GUIDE, _ESTIMATORS[evidence])
-    names = (inferences.ANNEALED_PRIOR,) if generative.guide is None else of_a_guide
+    names = (methods.ANNEALED_PRIOR,) if generative.guide is None else of_a_guide
     bounds = (known[name] for name in names if name in known)
     if closed_form:
-        spared = (inferences.EXACT, inferences.ANNEALED_PRIOR)
+        spared = (methods.EXACT, methods.ANNEALED_PRIOR)
         bounds = (method for method in bounds if method.name not in spared)
-    chains = known[inferences.HMC]
+    chains = known[methods.HMC]
     if sampler == "nuts":
         chains = chains._replace(name="NUTS", run=partial(chains.run, kernel="nuts"))
     return (*closed_form, *bounds, chains)
@@ -80,7 +81,7 @@ def run_methods(
     sampler: Sampler = "hmc",
     evidence: Estimator = "ais",
 ) -> Iterator[Finished]:
-    """Run what `methods` lists, one after another.
+    """Run what `possible_methods` lists, one after another.
 
     Args:
         key: a PRNG key.
@@ -98,7 +99,9 @@ def run_methods(
     pairs = None
     if generative.latent is not None and budget.num_simulations:
         pairs = inferences.simulated(key_simulate, generative.latent, budget.num_simulations, x)
-    for index, method in enumerate(methods(generative, sampler=sampler, evidence=evidence)):
+    for index, method in enumerate(
+        possible_methods(generative, sampler=sampler, evidence=evidence)
+    ):
         rows = x if method.all_images else x[: budget.num_posteriors]
         key_run, key_validate = jax.random.split(jax.random.fold_in(key, index))
         done = timed(partial(method.run, key_run, setting, rows))
@@ -115,12 +118,12 @@ def decomposition(finished: list[Finished]) -> Gaps | None:
     Returns:
         Gaps; None for a model without a guide.
     """
-    amortized = inferences.find(finished, inferences.AMORTIZED)
+    amortized = inferences.find(finished, methods.AMORTIZED)
     if amortized is None:
         return None
-    names = (CLOSED_FORM, inferences.EXACT, *_ESTIMATORS.values())
+    names = (CLOSED_FORM, methods.EXACT, *_ESTIMATORS.values())
     best = next(entry for name in names if (entry := inferences.find(finished, name)))
-    fitted = inferences.find(finished, inferences.MEAN_FIELD).outcome.fitted
+    fitted = inferences.find(finished, methods.MEAN_FIELD).outcome.fitted
     return decompose(
         best.outcome.evidence, amortized.outcome.evidence, fitted, validation=best.validation
     )

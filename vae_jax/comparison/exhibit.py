@@ -6,7 +6,7 @@ import numpy as np
 from bayes_jax.exact.quadrature import GridPosterior
 from bayes_jax.gaps import decompose
 from vae_jax import plots
-from vae_jax.comparison import columns, inferences
+from vae_jax.comparison import columns, inferences, methods
 from vae_jax.comparison.inferences import Finished
 from vae_jax.comparison.models import Scored, title
 from vae_jax.configs import InferenceBudget
@@ -162,18 +162,18 @@ def _gaps(finished: dict[str, list[Finished]]) -> Picture:
 
 
 def _decomposition(entries: list[Finished]):
-    best = inferences.find_exact(entries) or inferences.find(entries, inferences.ANNEALED_GUIDE)
-    amortized = inferences.find(entries, inferences.AMORTIZED).outcome.evidence
-    fitted = inferences.find(entries, inferences.MEAN_FIELD).outcome.fitted
+    best = inferences.find_exact(entries) or inferences.find(entries, methods.ANNEALED_GUIDE)
+    amortized = inferences.find(entries, methods.AMORTIZED).outcome.evidence
+    fitted = inferences.find(entries, methods.MEAN_FIELD).outcome.fitted
     return decompose(best.outcome.evidence, amortized, fitted)
 
 
 def _contours(name: str, entries: list[Finished], x, dataset: Dataset) -> Picture:
-    grid: GridPosterior = inferences.find(entries, inferences.EXACT).outcome.grid
+    grid: GridPosterior = inferences.find(entries, methods.EXACT).outcome.grid
     shown = {
-        "amortized q": inferences.find(entries, inferences.AMORTIZED).outcome,
-        "q* mean-field": inferences.find(entries, inferences.MEAN_FIELD).outcome,
-        "q* full-rank": inferences.find(entries, inferences.FULL_RANK).outcome,
+        "amortized q": inferences.find(entries, methods.AMORTIZED).outcome,
+        "q* mean-field": inferences.find(entries, methods.MEAN_FIELD).outcome,
+        "q* full-rank": inferences.find(entries, methods.FULL_RANK).outcome,
     }
     cases = [
         plots.PosteriorCase(
