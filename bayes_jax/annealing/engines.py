@@ -267,14 +267,15 @@ def _walk(key, model, guide, z, x, betas, index_offset, *, settings, forward=Tru
         key_path, key_there, key_back = jax.random.split(key, 3)
         density = joint_density(model, x)
         path = make_path(key_path, model, density, x, guide=guide, betas=betas, settings=settings)
-        there = back = None
-        if forward:
-            ended = walk(density, start_forward(key_there, density, path, settings), settings)
-            there = WeightedDraws(ended.points.position, log_weight(ended), ended.num_grads)
+        starts = [start_forward(key_there, density, path, settings)] if forward else []
         if z is not None:
-            start = start_backward(key_back, density, path, z, settings)
-            back = log_weight(walk(density, start, settings))
-        return there, back
+            starts.append(start_backward(key_back, density, path, z, settings))
+        # Both ways in one scan: it compiles once, and products of matrices are twice as large.
+        both = jax.tree.map(lambda *sides: jnp.stack(sides), *starts)
+        ended = jax.vmap(lambda chains: walk(density, chains, settings))(both)
+        weights = log_weight(ended)
+        there = WeightedDraws(ended.points.position[0], weights[0], ended.num_grads[0])
+        return there if forward else None, weights[-1] if z is not None else None
 
     return map_observations(
         one, key, (z, x), batch_size=settings.batch_size, index_offset=index_offset
