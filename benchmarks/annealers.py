@@ -187,8 +187,9 @@ class Bridge(NamedTuple):
 class TorchAnnealer:
     """bayes_jax's annealing of a Bernoulli ReLU decoder under N(0, I), in PyTorch.
 
-    One row for each image and chain. Gradients are explicit matrix products, which autograd could
-    only equal; log p(x, z) is computed where a move ends, not at the leapfrogs within.
+    One row for each image and chain; log p(x, z) is asked for where a move ends, not at the
+    leapfrogs within. Gradients are autograd's, as ours are, or explicit matrix products that hold
+    for this one decoder alone.
     """
 
     def __init__(
@@ -199,6 +200,7 @@ class TorchAnnealer:
         num_chains: int = 16,
         num_leapfrogs: int = 2,
         compiled: bool = False,
+        by_hand: bool = False,
         num_threads: int = 2,
     ):
         """Copy the decoder.
@@ -210,6 +212,7 @@ class TorchAnnealer:
             num_chains: per image.
             num_leapfrogs: of a move.
             compiled: run the decoder through `torch.compile`, which needs a C++ compiler on CPUs.
+            by_hand: gradients by explicit matrix products instead of autograd.
             num_threads: of PyTorch, set for the whole process.
         """
         torch.set_num_threads(num_threads)
@@ -218,7 +221,8 @@ class TorchAnnealer:
         self._layers = [(_tensor(layer["kernel"]), _tensor(layer["bias"])) for layer in layers]
         self._betas = np.asarray(betas, np.float64)
         self._num_chains, self._num_leapfrogs = num_chains, num_leapfrogs
-        self._decode = torch.compile(_decode, dynamic=False) if compiled else _decode
+        decode = _decode_by_hand if by_hand else _decode
+        self._decode = torch.compile(decode, dynamic=False) if compiled else decode
 
     @torch.no_grad()
     def __call__(self, seed: int, x, bridge: Bridge) -> np.ndarray:
@@ -321,7 +325,22 @@ class _Start(NamedTuple):
 
 
 def _decode(layers, x, z, with_values: bool):
-    """log p(x | z) `[image, chain]`, 0 where not asked for, and its gradient, by hand."""
+    """log p(x | z) `[image, chain]` and its gradient; compiled, only what is asked for."""
+
+    def total(z):
+        activation = z.reshape(-1, z.shape[-1])
+        for weight, offset in layers[:-1]:
+            activation = torch.addmm(offset, activation, weight).relu()
+        logits = torch.addmm(layers[-1][1], activation, layers[-1][0]).reshape(*z.shape[:2], -1)
+        log_lik = (x * logits - torch.nn.functional.softplus(logits)).sum(-1)
+        return log_lik.sum(), log_lik
+
+    gradient, (_, log_lik) = torch.func.grad_and_value(total, has_aux=True)(z)
+    return log_lik if with_values else torch.zeros_like(log_lik), gradient
+
+
+def _decode_by_hand(layers, x, z, with_values: bool):
+    """The same by explicit products; log p(x | z) is 0 where it is not asked for."""
     *hidden, (kernel, bias) = layers
     activation, activations = z.reshape(-1, z.shape[-1]), []
     for weight, offset in hidden:

@@ -10,56 +10,59 @@ import jax.numpy as jnp
 import numpy as np
 from decoder import TrainedDecoder, flops_per_gradient
 
-from bayes_jax import annealed_draws
-from bayes_jax.annealing import Settings, make_path, sigmoid_schedule
-from bayes_jax.annealing.chains import joint_density
-from bayes_jax.batching import map_observations
+from bayes_jax.annealing import Chains, advance, init, log_weight, make_settings
 from bayes_jax.estimates import log_mean_exp
 
 NUM_TEMPERATURES, NUM_LEAPFROGS = 100, 2
 # The peers' ladder for a start at the prior is linear, and needs more rungs.
 TFP_STEPS = 1000
-NUM_RUNS = 3
+NUM_RUNS = 5
 
 
 def torch_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> Iterator[dict]:
-    """The same walk in PyTorch, over the very paths that ours found; and ours, paths included."""
+    """The same walk in PyTorch, over the very paths that ours found: the walks alone, in turns."""
     from annealers import TorchAnnealer
 
     model, guide, params, x, _ = decoder
+    settings, betas = make_settings(
+        model,
+        guide,
+        num_chains=num_chains,
+        num_temperatures=NUM_TEMPERATURES,
+        schedule="sigmoid",
+        transition="hmc",
+        num_leapfrogs=NUM_LEAPFROGS,
+        batch_size=None,
+    )
+    start = init(jax.random.key(1), model, x, betas, settings=settings, guide=guide)
+    bridge = _bridge(start)
 
     def ours():
-        return annealed_draws(
-            jax.random.key(1),
-            model,
-            x,
-            guide=guide,
-            num_chains=num_chains,
-            num_temperatures=NUM_TEMPERATURES,
-        )
+        walked = advance(model, x, start, settings=settings)
+        return jax.block_until_ready(log_weight(walked))
 
-    took = harness.measure(ours, repeats=NUM_RUNS, recompiles=True)
-    draws = took.result
-    num_grads = int(draws.num_grads[0])
-    yield _row("ours", x, ceiling, draws.log_weight, took.min_seconds, num_grads, decoder)
-    betas = np.asarray(sigmoid_schedule(NUM_TEMPERATURES))
-    bridge = _bridge(decoder, betas)
-    for name, compiled in (("PyTorch, eager", False), ("PyTorch, compiled", True)):
-        annealer = TorchAnnealer(
-            params,
-            betas=betas,
-            num_chains=num_chains,
-            num_leapfrogs=NUM_LEAPFROGS,
-            compiled=compiled,
-        )
-        annealer(0, x, bridge)  # compiles
-        seconds = []
-        for seed in range(NUM_RUNS):
-            start = time.perf_counter()
-            log_weight = annealer(seed, x, bridge)
-            seconds.append(time.perf_counter() - start)
-        num_grads = annealer.num_grads()
-        yield _row(name, x, ceiling, log_weight, min(seconds), num_grads, decoder)
+    def annealer(**options):
+        options |= {"num_chains": num_chains, "num_leapfrogs": NUM_LEAPFROGS}
+        return partial(TorchAnnealer(params, betas=np.asarray(betas), **options), 0, x, bridge)
+
+    walks = {
+        "ours": ours,
+        "PyTorch, eager": annealer(),
+        "PyTorch, compiled": annealer(compiled=True),
+        "PyTorch, gradient by hand, eager": annealer(by_hand=True),
+        "PyTorch, gradient by hand, compiled": annealer(by_hand=True, compiled=True),
+    }
+    log_weights = {name: walk() for name, walk in walks.items()}  # compiles
+    seconds = {name: [] for name in walks}
+    for _ in range(NUM_RUNS):
+        # In turns: a slow minute of the machine slows them all.
+        for name, walk in walks.items():
+            began = time.perf_counter()
+            walk()
+            seconds[name].append(time.perf_counter() - began)
+    num_grads = num_chains * (1 + NUM_LEAPFROGS * (NUM_TEMPERATURES - 1))
+    for name, taken in seconds.items():
+        yield _row(name, x, ceiling, log_weights[name], min(taken), num_grads, decoder)
 
 
 def tfp_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> Iterator[dict]:
@@ -81,26 +84,14 @@ def tfp_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> Ite
         yield _row(name, few, ceiling, log_weight, took.min_seconds, num_grads, decoder)
 
 
-def _bridge(decoder: TrainedDecoder, betas):
+def _bridge(chains: Chains):
     """The paths of every image as arrays that PyTorch can take."""
     from annealers import Bridge
 
-    model, guide, _, x, _ = decoder
-    settings = Settings(num_temperatures=NUM_TEMPERATURES)
-
-    @jax.jit
-    def paths(key, x):
-        def one(key, x):
-            density = joint_density(model, x)
-            path = make_path(
-                key, model, density, x, guide=guide, betas=jnp.asarray(betas), settings=settings
-            )
-            steps = jax.vmap(path.step_size)(path.betas[1:-1])
-            return path.start.loc, path.start.factor, path.basis, path.precision, steps
-
-        return map_observations(one, key, x)
-
-    return Bridge(*map(np.asarray, paths(jax.random.key(2), x)))
+    path = chains.path
+    steps = jax.vmap(lambda path: jax.vmap(path.step_size)(path.betas[1:-1]))(path)
+    parts = path.start.loc, path.start.factor, path.basis, path.precision, steps
+    return Bridge(*map(np.asarray, parts))
 
 
 def _row(method, x, ceiling, log_weight, seconds, num_grads, decoder: TrainedDecoder) -> dict:

@@ -121,12 +121,13 @@ def bridge_of(annealers, grid, num_moves, *, from_guide):
     return annealers.Bridge(np.zeros((NUM_IMAGES, 2)), identity, basis, 1 / variance, step_size)
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize("from_guide", [False, True])
-def test_torch_gives_the_evidence(annealers, decoder, from_guide):
+def test_torch_gives_the_evidence(annealers, decoder, from_guide, by_hand):
     params, x, grid = decoder
     betas = np.linspace(0, 1, 11) ** 1.5
     bridge = bridge_of(annealers, grid, 9, from_guide=from_guide)
-    annealer = annealers.TorchAnnealer(params, betas=betas, num_chains=NUM_CHAINS)
+    annealer = annealers.TorchAnnealer(params, betas=betas, num_chains=NUM_CHAINS, by_hand=by_hand)
     log_weight = annealer(0, x, bridge)
     assert log_weight.shape == (NUM_IMAGES, NUM_CHAINS)
     assert np.all(np.abs(deviations(log_weight, grid.log_evidence)) < 4)
@@ -141,9 +142,13 @@ def test_the_gradient_by_hand_is_that_of_autograd(annealers, decoder):
     x = torch.tensor(np.asarray(x, np.float32))[:, None]
     z = torch.randn((NUM_IMAGES, 5, 2), generator=torch.Generator().manual_seed(0))
     z.requires_grad_()
-    log_lik, gradient = annealers._decode(annealer._layers, x, z, True)
+    log_lik, gradient = annealers._decode_by_hand(annealer._layers, x, z, True)
     (expected,) = torch.autograd.grad(log_lik.sum(), z)
     np.testing.assert_allclose(gradient.detach(), expected, rtol=1e-5, atol=1e-5)
+    for found, wanted in zip(
+        annealers._decode(annealer._layers, x, z.detach(), True), (log_lik, gradient), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted.detach(), rtol=1e-5, atol=1e-5)
     for row, column in ((0, 0), (3, 4)):
         exact = decode(params, jnp.asarray(z[row, column].detach())).log_prob(
             jnp.asarray(x[row, 0])
