@@ -55,7 +55,8 @@ def trained_decoder(
     x = jnp.asarray(dataset.test[:num_images], jnp.float32)
     model, guide = trained.generative.latent, trained.generative.guide
     # The likelihood is a `Partial` over the decoder's params.
-    return TrainedDecoder(model, guide, model.likelihood.args[0], x, dataset.name)
+    network = model.likelihood.args[0]["decoder"]
+    return TrainedDecoder(model, guide, network, x, dataset.name)
 
 
 def flops_per_gradient(num_pixels: int, latent_dim: int) -> float:

@@ -96,6 +96,24 @@ def gemm_ceiling(*, size: int = 2048, repeats: int = 5) -> float:
     return NUM_PRODUCTS * 2 * size**3 / seconds / 1e9
 
 
+def memory_bandwidth(*, megabytes: int = 256, repeats: int = 5) -> float:
+    """GB/s of reading two large arrays and writing a third: what an optimiser can move at most.
+
+    Args:
+        megabytes: of each array, far more than any cache.
+        repeats: timed calls, the fastest counts.
+    """
+    ones = jnp.ones(megabytes * 250_000, jnp.float32)
+    twos = 2 * ones
+    seconds = measure(lambda: _triad(ones, twos), repeats=repeats).min_seconds
+    return 3 * ones.nbytes / seconds / 1e9
+
+
+@jax.jit
+def _triad(a, b):
+    return a + 0.5 * b
+
+
 @jax.jit
 def _products(matrix):
     return jax.lax.fori_loop(0, NUM_PRODUCTS, lambda _, product: product @ matrix, matrix)

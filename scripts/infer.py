@@ -94,7 +94,7 @@ def main(command: Infer) -> None:
     name, budget = run.config.system, command.budget
     cases = calibrate(command, run.generative)
     tables = inference_report.tables(name, finished, cases)
-    images = latent_images.to_images(x, dataset.image_shape)
+    images = latent_images.to_images(x, dataset.image_shape, white=dataset.spec.white)
     page = report.write(
         command.out or command.run / "inference",
         title=f"How well {name} infers: {dataset.name}",

@@ -61,18 +61,19 @@ def draw(command: Sample, run) -> dict:
 
     key_samples, key_pairs = jax.random.split(jax.random.key(command.seed))
     generative, shape, name = run.generative, run.images.shape, run.config.system
+    options = {"title": name, "white": run.images.spec.white}
     figures = {
         "samples": sample_figures.samples(
-            key_samples, generative, shape, num=command.num, title=name
+            key_samples, generative, shape, num=command.num, **options
         )
     }
     if latent_images.encoder(generative) is None:
         console.message(f"{name} has no continuous latent: no reconstructions or interpolations")
         return figures
     x = trained.load_data(run, data_dir=command.data_dir).test.astype("float32")
-    figures["reconstructions"] = sample_figures.reconstructions(generative, x, shape, title=name)
+    figures["reconstructions"] = sample_figures.reconstructions(generative, x, shape, **options)
     figures["interpolations"] = sample_figures.interpolations(
-        key_pairs, generative, x, shape, title=name
+        key_pairs, generative, x, shape, **options
     )
     return figures
 

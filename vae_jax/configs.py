@@ -3,10 +3,41 @@
 Configs are hashable, cross no `jit` and never enter the mathematics: builders read them once.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
-Head = Literal["bernoulli", "gaussian"]
+Representation = Literal["bits", "unit", "levels", "counts"]
+Track = Literal["bernoulli", "gaussian"]
+Head = Literal[
+    "bernoulli",
+    "continuous_bernoulli",
+    "gaussian",
+    "gaussian_shared",
+    "gaussian_fixed",
+    "discretized_logistic",
+    "logistic_mixture",
+    "categorical",
+    "poisson",
+    "negative_binomial",
+]
+
+PosteriorName = Literal["mean_field", "full_rank", "planar", "coupling", "iaf"]
+PriorName = Literal["standard_normal", "mixture", "vamp", "flow"]
+Objective = Literal["elbo", "iwae", "stl", "dreg", "beta", "free_bits", "capacity"]
+
+REPRESENTATIONS: dict[Head, Representation] = {
+    "bernoulli": "bits",
+    "continuous_bernoulli": "unit",
+    "gaussian": "unit",
+    "gaussian_shared": "unit",
+    "gaussian_fixed": "unit",
+    "discretized_logistic": "levels",
+    "logistic_mixture": "levels",
+    "categorical": "levels",
+    "poisson": "counts",
+    "negative_binomial": "counts",
+}
+"""head -> how its pixels are seen: 0/1, dequantized to (0, 1), whole levels, counts."""
 
 
 class ConfigError(ValueError):
@@ -21,13 +52,25 @@ def _check(condition: bool, field: str, value: object, expected: str) -> None:
         raise ConfigError(f"{field} is {value!r}: expected {expected}")
 
 
+def _check_name(name: str, choices: object) -> None:
+    names = get_args(choices)
+    _check(name in names, "name", name, f"one of {', '.join(names)}")
+
+
+def _check_head(field: str, head: str) -> None:
+    _check(head in REPRESENTATIONS, field, head, f"one of {', '.join(REPRESENTATIONS)}")
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Which images, seen as what.
 
     Attributes:
         name: digits, mnist, binarized_mnist, or the path of an .npz / .npy file of images.
-        observation: bernoulli (0/1 pixels) or gaussian (dequantized grey levels in (0, 1)).
+        observation: the head, and with it how pixels are seen: bernoulli (0/1), gaussian,
+            gaussian_shared, gaussian_fixed, continuous_bernoulli (dequantized to (0, 1)),
+            discretized_logistic, logistic_mixture, categorical (whole levels), poisson,
+            negative_binomial (counts).
         data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
         seed: of the 70/10/20 split and of the dequantization noise.
     """
@@ -39,12 +82,7 @@ class DataConfig:
 
     def __post_init__(self):
         _check(bool(self.name), "name", self.name, "a data set or a path")
-        _check(
-            self.observation in ("bernoulli", "gaussian"),
-            "observation",
-            self.observation,
-            "bernoulli or gaussian",
-        )
+        _check_head("observation", self.observation)
         _check(self.seed >= 0, "seed", self.seed, "at least 0")
 
 
@@ -56,16 +94,35 @@ class ObservationSpec:
         dim: number of pixels; x has shape `[dim]`.
         head: the observation model p(x | z) that fits the data.
         min_variance: floor of every Gaussian variance, one for all models of a comparison.
+        num_levels: grey levels of the source; those of a head of levels.
+        num_components: of each pixel's logistic_mixture.
+        fixed_scale: of gaussian_fixed.
     """
 
     dim: int
     head: Head
     min_variance: float = 1e-4
+    num_levels: int = 256
+    num_components: int = 5
+    fixed_scale: float = 0.1
 
     def __post_init__(self):
         _check(self.dim >= 1, "dim", self.dim, "at least 1")
-        _check(self.head in ("bernoulli", "gaussian"), "head", self.head, "bernoulli or gaussian")
-        _check(self.min_variance > 0, "min_variance", self.min_variance, "a positive number")
+        _check_head("head", self.head)
+        for field in ("min_variance", "fixed_scale"):
+            _check(getattr(self, field) > 0, field, getattr(self, field), "a positive number")
+        _check(self.num_levels >= 2, "num_levels", self.num_levels, "at least 2")
+        _check(self.num_components >= 1, "num_components", self.num_components, "at least 1")
+
+    @property
+    def representation(self) -> Representation:
+        """How its pixels are seen."""
+        return REPRESENTATIONS[self.head]
+
+    @property
+    def white(self) -> float:
+        """The brightest pixel."""
+        return 1.0 if self.representation in ("bits", "unit") else self.num_levels - 1.0
 
 
 @dataclass(frozen=True)
@@ -94,16 +151,112 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class ObjectiveConfig:
+    """What a VAE maximises.
+
+    Attributes:
+        name: elbo, iwae (importance-weighted bound), stl and dreg (the same bound, gradients of
+            less variance), beta (weighted KL), free_bits, capacity.
+        num_samples: draws of z; K of iwae, stl and dreg.
+        beta: weight of the KL.
+        free_nats: of each latent unit, for free_bits.
+        capacity: nats that the KL shall have, for capacity.
+        weight: of the distance to the capacity.
+        num_warmup_steps: over which beta or capacity rises to its value.
+    """
+
+    name: Objective = "elbo"
+    num_samples: int = 1
+    beta: float = 1.0
+    free_nats: float = 0.1
+    capacity: float = 25.0
+    weight: float = 10.0
+    num_warmup_steps: int = 0
+
+    def __post_init__(self):
+        _check_name(self.name, Objective)
+        _check(self.num_samples >= 1, "num_samples", self.num_samples, "at least 1")
+        for field in ("beta", "free_nats", "capacity", "weight", "num_warmup_steps"):
+            _check(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
+        defaults = {field.name: field.default for field in fields(self)}
+        for field, owners in _OWNERS.items():
+            _check(
+                self.name in owners or getattr(self, field) == defaults[field],
+                field,
+                getattr(self, field),
+                f"an objective that has one ({' or '.join(owners)}), not {self.name}",
+            )
+
+
+_OWNERS = {
+    "beta": ("beta",),
+    "free_nats": ("free_bits",),
+    "capacity": ("capacity",),
+    "weight": ("capacity",),
+    "num_warmup_steps": ("beta", "capacity"),
+}
+
+
+@dataclass(frozen=True)
+class PosteriorConfig:
+    """The family of q(z | x).
+
+    Attributes:
+        name: mean_field, full_rank (Gaussians), planar, coupling, iaf (flows).
+        num_layers: of a flow.
+        hidden_dim: hidden units of each layer of coupling and iaf.
+    """
+
+    name: PosteriorName = "mean_field"
+    num_layers: int = 4
+    hidden_dim: int = 64
+
+    def __post_init__(self):
+        _check_name(self.name, PosteriorName)
+        _check(self.num_layers >= 1, "num_layers", self.num_layers, "at least 1")
+        _check(self.hidden_dim >= 1, "hidden_dim", self.hidden_dim, "at least 1")
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """The family of p(z).
+
+    Attributes:
+        name: standard_normal, mixture (of normals), vamp (of what the encoder makes of learned
+            pseudo-inputs), flow.
+        num_components: of mixture; pseudo-inputs of vamp.
+        num_layers: of flow.
+        hidden_dim: hidden units of each layer of flow.
+    """
+
+    name: PriorName = "standard_normal"
+    num_components: int = 100
+    num_layers: int = 4
+    hidden_dim: int = 64
+
+    def __post_init__(self):
+        _check_name(self.name, PriorName)
+        for field in ("num_components", "num_layers", "hidden_dim"):
+            _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
+
+
+@dataclass(frozen=True)
 class VAEConfig:
     """The seed VAE: encoder x-512-256-2L, ReLU, decoder L-256-512-x, trained on the ELBO.
 
     Attributes:
         latent_dim: L, the number of latent dimensions.
         hidden_dims: widths of the encoder's hidden layers; the decoder has them reversed.
+        objective: what it maximises.
+        posterior: the family of q(z | x).
+        prior: the family of p(z).
     """
 
     latent_dim: int = 16
     hidden_dims: tuple[int, ...] = (512, 256)
+    objective: ObjectiveConfig = ObjectiveConfig()
+    posterior: PosteriorConfig = PosteriorConfig()
+    prior: PriorConfig = PriorConfig()
 
     def __post_init__(self):
         _check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
@@ -113,26 +266,31 @@ class VAEConfig:
             self.hidden_dims,
             "positive widths",
         )
+        _check(
+            self.prior.name != "vamp" or self.posterior.name in ("mean_field", "full_rank"),
+            "posterior",
+            self.posterior.name,
+            "mean_field or full_rank under a vamp prior, a mixture of what the encoder makes",
+        )
+        _check(
+            self.objective.name != "free_bits"
+            or (self.posterior.name, self.prior.name) == ("mean_field", "standard_normal"),
+            "objective",
+            self.objective.name,
+            "a mean_field posterior and a standard_normal prior beside it: units of their own",
+        )
 
 
 @dataclass(frozen=True)
 class IWAEConfig(VAEConfig):
-    """The same networks trained on the importance-weighted bound (arXiv 1509.00519).
+    """The same networks trained on the importance-weighted bound of 5 (arXiv 1509.00519)."""
 
-    Attributes:
-        num_importance_samples: K of the bound.
-    """
-
-    num_importance_samples: int = 5
+    objective: ObjectiveConfig = ObjectiveConfig("iwae", num_samples=5)
 
     def __post_init__(self):
         super().__post_init__()
-        _check(
-            self.num_importance_samples >= 1,
-            "num_importance_samples",
-            self.num_importance_samples,
-            "at least 1",
-        )
+        bounds = ("iwae", "stl", "dreg")
+        _check(self.objective.name in bounds, "objective", self.objective.name, " or ".join(bounds))
 
 
 @dataclass(frozen=True)
@@ -263,7 +421,7 @@ class CompareConfig:
     """
 
     data: str = "digits"
-    observation: Head = "bernoulli"
+    observation: Track = "bernoulli"
     models: tuple[str, ...] = ("all",)
     seeds: int = 1
     data_dir: str | None = None

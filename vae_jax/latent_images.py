@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from bayes_jax.model import GenerativeModel, Guide, LatentModel, compilable
+from bayes_jax.noise import mean_of
 
 
 def encoder(generative: GenerativeModel) -> Guide | None:
@@ -60,22 +61,25 @@ def interpolate(
     return (1 - share) * start[:, None] + share * end[:, None]
 
 
-def to_images(x: Num[Array | np.ndarray, "image dim"], shape: tuple[int, ...]) -> np.ndarray:
+def to_images(
+    x: Num[Array | np.ndarray, "image dim"], shape: tuple[int, ...], *, white: float = 1.0
+) -> np.ndarray:
     """Pixels clipped to [0, 1], `[image, height, width]`.
 
     Args:
         x: observations or means of pixels.
         shape: (height, width).
+        white: what becomes 1, the spec's.
 
     Returns:
         What `vae_jax.plots` draws.
     """
-    return np.clip(np.asarray(x, np.float32), 0, 1).reshape(-1, *shape)
+    return np.clip(np.asarray(x, np.float32) / white, 0, 1).reshape(-1, *shape)
 
 
 @jax.jit
 def _encode(guide, x):
-    return jax.vmap(lambda x: guide(x).mean)(x)
+    return jax.vmap(lambda x: mean_of(guide(x)))(x)
 
 
 @jax.jit

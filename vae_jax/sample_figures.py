@@ -16,7 +16,13 @@ NUM_PATHS = 8
 
 
 def samples(
-    key: PRNGKeyArray, generative: GenerativeModel, shape: tuple[int, ...], *, num: int, title: str
+    key: PRNGKeyArray,
+    generative: GenerativeModel,
+    shape: tuple[int, ...],
+    *,
+    num: int,
+    title: str,
+    white: float = 1.0,
 ) -> Figure:
     """Images drawn from p(x), pixels drawn too.
 
@@ -26,8 +32,9 @@ def samples(
         shape: (height, width).
         num: how many.
         title: what to call the model.
+        white: the brightest pixel, the spec's.
     """
-    images = to_images(generative.sample(key, num), shape)
+    images = to_images(generative.sample(key, num), shape, white=white)
     return plots.image_grid(images, title=f"{title}: {num} samples", num_columns=NUM_COLUMNS)
 
 
@@ -37,6 +44,7 @@ def reconstructions(
     shape: tuple[int, ...],
     *,
     title: str,
+    white: float = 1.0,
 ) -> Figure:
     """Rows of test images, each above the mean of p(x | z) at their posterior mean.
 
@@ -45,11 +53,15 @@ def reconstructions(
         x: test images; a last row that is not full is left out.
         shape: (height, width).
         title: what to call the model.
+        white: the brightest pixel, the spec's.
     """
     num_columns = min(NUM_COLUMNS, len(x))
     x = x[: len(x) // num_columns * num_columns][:NUM_RECONSTRUCTIONS]
     decoded = decode(generative.latent, encode(encoder(generative), x))
-    rows = [to_images(part, shape).reshape(-1, num_columns, *shape) for part in (x, decoded)]
+    rows = [
+        to_images(part, shape, white=white).reshape(-1, num_columns, *shape)
+        for part in (x, decoded)
+    ]
     pairs = np.stack(rows, axis=1).reshape(-1, *shape)
     title = f"{title}: test images, and below each row the mean of p(x|z) at E[z|x]"
     return plots.image_grid(pairs, title=title, num_columns=num_columns)
@@ -62,6 +74,7 @@ def interpolations(
     shape: tuple[int, ...],
     *,
     title: str,
+    white: float = 1.0,
 ) -> Figure:
     """Rows from one test image to another; the images themselves stand at both ends.
 
@@ -71,6 +84,7 @@ def interpolations(
         x: test images.
         shape: (height, width).
         title: what to call the model.
+        white: the brightest pixel, the spec's.
     """
     num = min(NUM_PATHS, len(x) // 2)
     chosen = np.asarray(jax.random.permutation(key, len(x)))[: 2 * num]
@@ -79,6 +93,8 @@ def interpolations(
     z = interpolate(*jnp.split(means, 2), num_steps=NUM_COLUMNS - 2)
     decoded = decode(generative.latent, z.reshape(-1, z.shape[-1]))
     rows = [start[:, None], np.asarray(decoded).reshape(num, NUM_COLUMNS - 2, -1), end[:, None]]
-    images = to_images(np.concatenate(rows, axis=1).reshape(num * NUM_COLUMNS, -1), shape)
+    images = to_images(
+        np.concatenate(rows, axis=1).reshape(num * NUM_COLUMNS, -1), shape, white=white
+    )
     title = f"{title}: straight lines in z between the E[z|x] of two test images (at the ends)"
     return plots.image_grid(images, title=title, num_columns=NUM_COLUMNS)

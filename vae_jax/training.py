@@ -169,6 +169,46 @@ def is_finished(progress: Progress, config: TrainConfig) -> bool:
     return int(progress.epoch) >= config.num_epochs or waited >= config.patience
 
 
+@partial(jax.jit, static_argnames=("step", "batch_size"), donate_argnums=0)
+def train_epoch(
+    state: PyTree,
+    key: PRNGKeyArray,
+    data: Any,
+    learning_rate: float | Float[Array, ""],
+    *,
+    step: Callable,
+    batch_size: int,
+) -> tuple[PyTree, dict, Array]:
+    """One pass over the data in a new order, as one compiled scan; the remainder is left out.
+
+    Args:
+        state: of the system; its memory is given to the new one.
+        key: of the order and of the noise.
+        data: `[num, ...]` on the device.
+        learning_rate: of every step.
+        step: the system's.
+        batch_size: examples per step.
+
+    Returns:
+        The new state, the means of the steps' metrics, and whether all of the state is finite.
+    """
+    key_order, key_steps = jax.random.split(key)
+    num_examples = jax.tree.leaves(data)[0].shape[0]
+    num_steps = num_examples // batch_size
+    order = jax.random.permutation(key_order, num_examples)[: num_steps * batch_size]
+
+    def one_step(state, inputs):
+        index, rows = inputs
+        batch = _take(data, rows)
+        key_step = jax.random.fold_in(key_steps, index)
+        return step(state, key_step, batch, learning_rate=learning_rate)
+
+    inputs = jnp.arange(num_steps), order.reshape(num_steps, batch_size)
+    state, metrics = jax.lax.scan(one_step, state, inputs)
+    # One bad step makes its mean bad; the state shows what the very last update did.
+    return state, jax.tree.map(jnp.mean, metrics), _all_finite(state)
+
+
 def evaluate(
     key: PRNGKeyArray,
     system: System,
@@ -218,7 +258,7 @@ def _fit_epochs(key, system, train, validation, config, on_epoch, resume_from, s
     while not is_finished(progress, config):
         epoch_start = time.perf_counter()
         epoch = int(progress.epoch) + 1
-        state, train_metrics, state_is_finite = _train_epoch(
+        state, train_metrics, state_is_finite = train_epoch(
             progress.state,
             jax.random.fold_in(key_epochs, epoch),
             train,
@@ -246,25 +286,6 @@ def _fit_exact(key, system, train, validation, on_epoch, start):
     report = EpochReport(1, {}, _floats({"objective": evidence.lower}), True, seconds, None)
     on_epoch(report)
     return FitResult(state, (report,), 1, 1, seconds, None)
-
-
-@partial(jax.jit, static_argnames=("step", "batch_size"), donate_argnums=0)
-def _train_epoch(state, key, data, learning_rate, *, step, batch_size):
-    key_order, key_steps = jax.random.split(key)
-    num_examples = jax.tree.leaves(data)[0].shape[0]
-    num_steps = num_examples // batch_size
-    order = jax.random.permutation(key_order, num_examples)[: num_steps * batch_size]
-
-    def one_step(state, inputs):
-        index, rows = inputs
-        batch = _take(data, rows)
-        key_step = jax.random.fold_in(key_steps, index)
-        return step(state, key_step, batch, learning_rate=learning_rate)
-
-    inputs = jnp.arange(num_steps), order.reshape(num_steps, batch_size)
-    state, metrics = jax.lax.scan(one_step, state, inputs)
-    # One bad step makes its mean bad; the state shows what the very last update did.
-    return state, jax.tree.map(jnp.mean, metrics), _all_finite(state)
 
 
 @partial(jax.jit, static_argnames=("evaluate", "batch_size"))

@@ -21,6 +21,7 @@ from vae_jax.configs import (
     IWAEConfig,
     LinearVAEConfig,
     MixtureConfig,
+    ObjectiveConfig,
     ObservationSpec,
     PPCAConfig,
     TrainConfig,
@@ -34,7 +35,7 @@ GAUSSIAN = ObservationSpec(64, "gaussian", min_variance=1e-3)
 
 SMALL = {
     "vae": VAEConfig(2, (16,)),
-    "iwae": IWAEConfig(2, (16,), num_importance_samples=3),
+    "iwae": IWAEConfig(2, (16,), ObjectiveConfig("iwae", num_samples=3)),
     "linear_vae": LinearVAEConfig(4),
     "ppca": PPCAConfig(4),
     "factor_analysis": FactorAnalysisConfig(4),
@@ -185,9 +186,10 @@ def test_default_networks_are_the_seeds():
     x = jax.ShapeDtypeStruct((10, 784), jnp.uint8)
     params = jax.eval_shape(system.init, KEY, x).params
     widths = {
-        name: [layer["kernel"].shape for _, layer in sorted(body["params"].items())]
-        for name, body in params.items()
+        name: [layer["kernel"].shape for _, layer in sorted(params[name]["params"].items())]
+        for name in ("encoder", "decoder")
     }
+    assert not jax.tree.leaves({name: params[name] for name in ("posterior", "prior", "head")})
     assert widths == {
         "encoder": [(784, 512), (512, 256), (256, 40)],
         "decoder": [(20, 256), (256, 512), (512, 784)],

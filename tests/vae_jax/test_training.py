@@ -97,7 +97,7 @@ def test_an_epoch_visits_no_example_twice_and_leaves_out_others_each_time():
 
 
 def test_bytes_stay_bytes_until_they_are_a_batch(system, data, result):
-    lowered = training._train_epoch.lower(
+    lowered = training.train_epoch.lower(
         result.progress.state, KEY, jnp.asarray(data[0]), 1e-2, step=system.step, batch_size=12
     ).as_text()
     assert f"tensor<{NUM}x{DIM}xui8>" in lowered

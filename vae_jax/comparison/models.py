@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from bayes_jax import Evidence, GenerativeModel
 from bayes_jax.errors import InputError
 from vae_jax import systems, training
-from vae_jax.configs import Head, InferenceBudget, TrainConfig
+from vae_jax.configs import InferenceBudget, Track, TrainConfig
 from vae_jax.data.arrays import bits_per_dim
 from vae_jax.data.dataset import Dataset
 from vae_jax.objectives import active_units
@@ -23,7 +23,7 @@ NUM_TIMED_SAMPLES = 1000
 EVALUATION_STREAM = 0xE7A1
 
 #: The rows of each track, and what a person reads for each system.
-TRACKS: dict[Head, tuple[str, ...]] = {
+TRACKS: dict[Track, tuple[str, ...]] = {
     "bernoulli": ("vae", "iwae", "mixture"),
     "gaussian": ("vae", "linear_vae", "ppca", "factor_analysis", "mixture"),
 }
@@ -94,7 +94,7 @@ def test_images(dataset: Dataset, budget: InferenceBudget) -> Float[Array, "imag
     return jnp.asarray(dataset.test[: budget.num_images], jnp.float32)
 
 
-def track(head: Head, names: tuple[str, ...] = ("all",)) -> tuple[str, ...]:
+def track(head: Track, names: tuple[str, ...] = ("all",)) -> tuple[str, ...]:
     """The models of a track, or those asked for.
 
     Raises:
@@ -235,13 +235,13 @@ def _row(seeds: list[Scored], value, best, dataset: Dataset) -> dict:
     }
 
 
-def title(trained: Trained, head: Head) -> str:
+def title(trained: Trained, head: Track) -> str:
     """What a person reads for a model."""
     config = trained.config
     if trained.name == "mixture":
         return f"{head.capitalize()} mixture ({config.num_components})"
     if trained.name == "iwae":
-        return f"IWAE-{config.num_importance_samples} ({config.latent_dim}-d)"
+        return f"IWAE-{config.objective.num_samples} ({config.latent_dim}-d)"
     return f"{TITLES[trained.name]} ({config.latent_dim}-d)"
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float32, UInt8
 from numpy.typing import ArrayLike
 
 from bayes_jax.errors import InputError
-from vae_jax.configs import DataConfig, Head, ObservationSpec
+from vae_jax.configs import REPRESENTATIONS, DataConfig, Head, ObservationSpec
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.sources import GivenSplit, RawImages, load_raw
 
@@ -21,9 +21,9 @@ _SPLIT_STREAM, _NOISE_STREAM = 0, 1
 def load(config: DataConfig) -> Dataset:
     """Load a data set as its config asks for it.
 
-    Bernoulli: x = 1 where the level is in the upper half, level >= (num_levels - 1) / 2 (digits:
-    8 of 0..16, MNIST: 128 of 0..255). Gaussian: x = (level + u) / num_levels with u ~ U(0, 1)
-    drawn once by the data seed (Theis, van den Oord, Bethge 2016, arXiv 1511.01844).
+    Bits: x = 1 where the level is in the upper half, level >= (num_levels - 1) / 2 (digits: 8 of
+    0..16, MNIST: 128 of 0..255). Unit: x = (level + u) / num_levels with u ~ U(0, 1) drawn once by
+    the data seed (Theis, van den Oord, Bethge 2016, arXiv 1511.01844). Levels, counts: as stored.
 
     Args:
         config: which data, seen as what.
@@ -43,6 +43,7 @@ def load(config: DataConfig) -> Dataset:
         dim=height * width,
         head=config.observation,
         min_variance=1 / (12 * raw.num_levels**2),
+        num_levels=raw.num_levels,
     )
     labels = [None if raw.labels is None else raw.labels[index] for index in indices]
     return Dataset(
@@ -113,30 +114,34 @@ def bits_per_dim(
 ) -> np.ndarray:
     """-log2 p(x) per pixel, of a grey level and not of a point in (0, 1).
 
-    Bernoulli: -log p / (dim log 2). Gaussian: the same + log2 num_levels, because a level is an
-    interval of width 1 / num_levels; then it is an upper bound on the bits of the discrete image
-    (Theis, van den Oord, Bethge 2016, arXiv 1511.01844).
+    -log p / (dim log 2); for pixels dequantized to (0, 1) the same + log2 num_levels, because a
+    level is an interval of width 1 / num_levels; then it is an upper bound on the bits of the
+    discrete image (Theis, van den Oord, Bethge 2016, arXiv 1511.01844).
 
     Args:
         log_prob: log p(x) in nats per image, any shape.
         dim: pixels of an image.
-        observation: bernoulli or gaussian.
+        observation: the head.
         num_levels: grey levels of the source.
 
     Returns:
         Bits per pixel, float64, the shape of log_prob.
     """
     bits = -np.asarray(log_prob, np.float64) / (dim * math.log(2))
-    return np.asarray(bits + math.log2(num_levels) if observation == "gaussian" else bits)
+    is_density = REPRESENTATIONS[observation] == "unit"
+    return np.asarray(bits + math.log2(num_levels) if is_density else bits)
 
 
 def _observe(raw: RawImages, config: DataConfig) -> np.ndarray:
     levels = raw.images.reshape(len(raw.images), -1)
-    if config.observation == "bernoulli":
+    representation = REPRESENTATIONS[config.observation]
+    if representation == "bits":
         return binarize(levels, raw.num_levels)
+    if representation in ("levels", "counts"):
+        return levels
     if raw.num_levels == 2:
         raise InputError(
-            f"{config.name} has 2 grey levels and observation is 'gaussian': "
+            f"{config.name} has 2 grey levels and observation is {config.observation!r}: "
             "expected observation bernoulli for binary images"
         )
     return dequantize(levels, raw.num_levels, seed=config.seed)

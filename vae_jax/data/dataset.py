@@ -12,14 +12,14 @@ class Dataset(NamedTuple):
 
     Attributes:
         name: as asked for.
-        train: `[num, dim]`, uint8 0/1 (bernoulli) or float32 in (0, 1) (gaussian).
+        train: `[num, dim]`: uint8 bits, levels or counts, or float32 in (0, 1), as the spec says.
         validation: the same.
         test: the same.
         train_labels: `[num]` int32, or None where there are none.
         validation_labels: the same.
         test_labels: the same.
         image_shape: (height, width), dim = height * width.
-        num_levels: grey levels of the source; a gaussian x is (level + u) / num_levels.
+        num_levels: grey levels of the source; a dequantized x is (level + u) / num_levels.
         spec: what systems need to know.
     """
 

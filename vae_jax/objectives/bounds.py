@@ -1,35 +1,10 @@
-"""Training objectives of ONE observation: pure, in positive nats, larger is better.
+"""Lower bounds of log p(x): the ELBO and the importance-weighted bound."""
 
-All take `(key, model, guide, x)` and are averaged over a batch by the caller; only a loss negates.
-"""
-
-from typing import NamedTuple
-
-import jax
 import jax.numpy as jnp
-import numpy as np
-import numpyro.distributions as dist
-from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
-from numpyro.distributions.kl import kl_divergence
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from bayes_jax.estimates import log_mean_exp
 from bayes_jax.model import Guide, LatentModel
-
-
-class Terms(NamedTuple):
-    """An objective and its parts, for one x, in nats.
-
-    Attributes:
-        objective: what training maximises.
-        elbo: reconstruction - kl.
-        reconstruction: E_q[log p(x | z)].
-        kl: KL(q(z | x) || p(z)).
-    """
-
-    objective: Float[Array, ""]
-    elbo: Float[Array, ""]
-    reconstruction: Float[Array, ""]
-    kl: Float[Array, ""]
+from vae_jax.objectives.terms import Terms, divergence, draw, importance_terms, log_likelihood
 
 
 def elbo(
@@ -66,9 +41,9 @@ def elbo_terms(
         The parts in nats.
     """
     posterior = guide(x)
-    z = posterior.sample(key, (num_samples,))
-    reconstruction = jnp.mean(_log_likelihood(model, z, x))
-    kl = _kl(posterior, model.prior, z)
+    z, log_q = draw(key, posterior, num_samples)
+    reconstruction = jnp.mean(log_likelihood(model, z, x))
+    kl = divergence(posterior, model.prior, z, log_q)
     value = reconstruction - kl
     return Terms(value, value, reconstruction, kl)
 
@@ -106,55 +81,5 @@ def iwae_terms(
     Returns:
         The parts in nats.
     """
-    posterior = guide(x)
-    z = posterior.sample(key, (num_samples,))
-    log_likelihood = _log_likelihood(model, z, x)
-    log_ratio = posterior.log_prob(z) - model.prior.log_prob(z)
-    log_weights = log_likelihood - log_ratio
-    return Terms(
-        objective=log_mean_exp(log_weights),
-        elbo=jnp.mean(log_weights),
-        reconstruction=jnp.mean(log_likelihood),
-        kl=jnp.mean(log_ratio),
-    )
-
-
-def kl_per_unit(posterior: dist.Distribution, prior: dist.Distribution) -> Float[Array, " latent"]:
-    """KL(q(z_u | x) || p(z_u)) of each latent unit, for factorised q and p; the sum is the KL.
-
-    Args:
-        posterior: q(z | x), independent over its one event axis.
-        prior: p(z), likewise.
-
-    Returns:
-        `[latent]` in nats; a unit near zero carries nothing about x.
-    """
-    return kl_divergence(posterior.base_dist, prior.base_dist)
-
-
-def active_units(
-    guide: Guide, x: Num[Array | np.ndarray, "batch *event"], *, threshold: float = 1e-2
-) -> Int[Array, ""]:
-    """How many latent units the guide uses: those with Var_x(E_q[z_u | x]) > threshold.
-
-    Args:
-        guide: x -> q(z | x).
-        x: a batch of observations.
-        threshold: of the variance (Burda, Grosse, Salakhutdinov 2016, arXiv 1509.00519).
-
-    Returns:
-        A count between 0 and the latent dimension.
-    """
-    means = jax.vmap(lambda x: guide(x).mean)(x)
-    return jnp.sum(jnp.var(means, axis=0) > threshold)
-
-
-def _log_likelihood(model, z, x) -> Float[Array, " sample"]:
-    return jax.vmap(lambda z: model.likelihood(z).log_prob(x))(z)
-
-
-def _kl(posterior, prior, z) -> Float[Array, ""]:
-    try:
-        return kl_divergence(posterior, prior)
-    except NotImplementedError:  # no closed form is known for this pair
-        return jnp.mean(posterior.log_prob(z) - prior.log_prob(z))
+    z, log_q = draw(key, guide(x), num_samples)
+    return importance_terms(log_likelihood(model, z, x), log_q - model.prior.log_prob(z))

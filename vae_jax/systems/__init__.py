@@ -7,7 +7,7 @@ from vae_jax import configs
 
 SYSTEMS = {
     "vae": (configs.VAEConfig, "vae_jax.systems.vae:build_vae"),
-    "iwae": (configs.IWAEConfig, "vae_jax.systems.vae:build_iwae"),
+    "iwae": (configs.IWAEConfig, "vae_jax.systems.vae:build_vae"),
     "linear_vae": (configs.LinearVAEConfig, "vae_jax.systems.vae:build_linear_vae"),
     "ppca": (configs.PPCAConfig, "vae_jax.systems.exact:build_ppca"),
     "factor_analysis": (

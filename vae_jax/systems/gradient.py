@@ -24,11 +24,12 @@ class GradientState(NamedTuple):
 
 
 def gradient_system(*, init: Callable, terms: Callable, generative: Callable) -> System:
-    """Maximise the batch mean of `terms(params, key, x).objective` by Adam.
+    """Maximise the batch mean of `terms(params, key, x, step).objective` by Adam.
 
     Args:
         init: `(key, batch) -> params`.
-        terms: `(params, key, x) -> NamedTuple` of scalars for ONE x, one of them `objective`.
+        terms: `(params, key, x, step) -> NamedTuple` of scalars for ONE x, one of them `objective`;
+            step counts the updates made, infinity where a finished model is evaluated.
         generative: `params -> GenerativeModel`.
 
     Returns:
@@ -41,20 +42,21 @@ def gradient_system(*, init: Callable, terms: Callable, generative: Callable) ->
         return GradientState(params, optimizer.init(params))
 
     def evaluate(state, key, batch):
-        return _batch_terms(state.params, key, batch)
+        return _batch_terms(state.params, key, batch, jnp.inf)
 
     def step(state, key, batch, *, learning_rate=1e-3):
-        gradient, metrics = jax.grad(loss, has_aux=True)(state.params, key, batch)
+        step = state.opt_state.count
+        gradient, metrics = jax.grad(loss, has_aux=True)(state.params, key, batch, step)
         direction, opt_state = optimizer.update(gradient, state.opt_state)
         params = jax.tree.map(lambda p, d: p - learning_rate * d, state.params, direction)
         return GradientState(params, opt_state), metrics
 
-    def loss(params, key, batch):
-        metrics = jax.tree.map(jnp.mean, _batch_terms(params, key, batch))
+    def loss(params, key, batch, step):
+        metrics = jax.tree.map(jnp.mean, _batch_terms(params, key, batch, step))
         return -metrics["objective"], metrics
 
-    def _batch_terms(params, key, batch):
+    def _batch_terms(params, key, batch, step):
         keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
-        return jax.vmap(terms, (None, 0, 0))(params, keys, batch)._asdict()
+        return jax.vmap(terms, (None, 0, 0, None))(params, keys, batch, step)._asdict()
 
     return System(lambda state: generative(state.params), init_state, step, evaluate)

@@ -1,4 +1,4 @@
-"""VAE, IWAE and the linear VAE: an encoder, a decoder, and the objective that tells them apart.
+"""The VAE on any objective, and the linear VAE: an encoder and a decoder trained together.
 
 The builders are cached, and the likelihood and guide of a fitted model are `Partial`s over
 functions that they share: a model restored by a fresh builder call runs through engines compiled
@@ -18,11 +18,20 @@ from bayes_jax.annealing import annealed_evidence
 from bayes_jax.errors import InputError
 from bayes_jax.exact import linear_gaussian
 from bayes_jax.model import GenerativeModel, LatentModel, simulate
-from vae_jax import likelihoods, posteriors
-from vae_jax.configs import IWAEConfig, LinearVAEConfig, ObservationSpec, VAEConfig
+from vae_jax import posteriors
+from vae_jax.configs import (
+    LinearVAEConfig,
+    ObservationSpec,
+    PosteriorConfig,
+    PriorConfig,
+    VAEConfig,
+)
+from vae_jax.likelihoods import make_head
+from vae_jax.likelihoods.head import positive_scale, unconstrained_scale
 from vae_jax.networks import MLP, with_output_bias
-from vae_jax.objectives import Terms, elbo_terms, iwae_terms
-from vae_jax.priors import standard_normal
+from vae_jax.objectives import Terms, make_objective
+from vae_jax.posteriors import make_posterior
+from vae_jax.priors import make_prior
 from vae_jax.systems.base import System
 from vae_jax.systems.gradient import gradient_system
 
@@ -46,38 +55,22 @@ class Family(NamedTuple):
 
 @functools.cache
 def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
-    """The seed VAE, trained on the ELBO (Kingma, Welling 2014, arXiv 1312.6114).
+    """The seed VAE (Kingma, Welling 2014, arXiv 1312.6114), on whatever objective its config names.
 
     Args:
-        config: the networks.
+        config: the networks and the objective.
         spec: the observation.
 
     Returns:
         A gradient system; its evidence is annealed from the guide.
     """
-    return _amortized_system(config, spec, elbo_terms)
+    family = amortized_family(
+        config.latent_dim, config.hidden_dims, config.posterior, config.prior, spec
+    )
+    objective = make_objective(config.objective)
 
-
-@functools.cache
-def build_iwae(config: IWAEConfig, spec: ObservationSpec) -> System:
-    """The seed VAE's networks trained on the importance-weighted bound (arXiv 1509.00519).
-
-    Args:
-        config: the networks and the number of importance samples.
-        spec: the observation.
-
-    Returns:
-        A gradient system; its evidence is annealed from the guide.
-    """
-    objective = functools.partial(iwae_terms, num_samples=config.num_importance_samples)
-    return _amortized_system(config, spec, objective)
-
-
-def _amortized_system(config: VAEConfig, spec: ObservationSpec, objective: Callable) -> System:
-    family = mlp_family(config.latent_dim, config.hidden_dims, spec)
-
-    def terms(params, key, x):
-        return objective(key, family.latent(params), family.guide(params), x)
+    def terms(params, key, x, step):
+        return objective(key, family.latent(params), family.guide(params), x, step)
 
     def generative(params):
         latent, guide = family.latent(params), family.guide(params)
@@ -94,41 +87,60 @@ def _amortized_system(config: VAEConfig, spec: ObservationSpec, objective: Calla
 
 
 @functools.cache
-def mlp_family(latent_dim: int, hidden_dims: tuple[int, ...], spec: ObservationSpec) -> Family:
-    """MLP encoder and decoder, mirror images of each other, under a standard normal prior.
+def amortized_family(
+    latent_dim: int,
+    hidden_dims: tuple[int, ...],
+    posterior: PosteriorConfig,
+    prior: PriorConfig,
+    spec: ObservationSpec,
+) -> Family:
+    """MLP encoder and decoder, mirror images of each other, with the parts that a config names.
+
+    Whatever they are trained on, equal networks share their functions.
 
     Args:
         latent_dim: L.
         hidden_dims: widths of the encoder's hidden layers; the decoder has them reversed.
+        posterior: the family of q(z | x).
+        prior: the family of p(z).
         spec: the observation, which chooses the decoder's head.
 
     Returns:
-        The family; its params are {"encoder", "decoder"}.
+        The family; its params are {"encoder", "posterior", "prior", "decoder", "head"}.
     """
-    head = likelihoods.make_head(spec)
-    encoder = MLP(hidden_dims, 2 * latent_dim)
+    head = make_head(spec)
+    q = make_posterior(posterior, latent_dim)
+    p = make_prior(prior, latent_dim, spec)
+    encoder = MLP(hidden_dims, q.num_features)
     decoder = MLP(hidden_dims[::-1], head.num_features)
 
     def init(key, batch):
         _check_dim(batch, spec)
-        key_encoder, key_decoder = jax.random.split(key)
+        key_encoder, key_decoder, key_posterior, key_prior = jax.random.split(key, 4)
         decoder_params = decoder.init(key_decoder, jnp.zeros(latent_dim))
         return {
             "encoder": encoder.init(key_encoder, jnp.zeros(spec.dim)),
+            "posterior": q.initial_params(key_posterior),
+            "prior": p.initial_params(key_prior, batch),
             "decoder": with_output_bias(decoder_params, head.initial_features(batch)),
+            "head": head.initial_params(batch),
         }
 
     def decode(params, z):
-        return head.distribution(decoder.apply(params, z))
+        return head.distribution(decoder.apply(params["decoder"], z), params["head"])
 
     def encode(params, x):
-        return posteriors.mean_field(encoder.apply(params, x))
+        features = encoder.apply(params["encoder"], head.inputs(x))
+        return q.distribution(features, params["posterior"])
 
-    return Family(
-        init,
-        lambda params: LatentModel(standard_normal(latent_dim), Partial(decode, params["decoder"])),
-        lambda params: Partial(encode, params["encoder"]),
-    )
+    def guide(params):
+        return Partial(encode, {name: params[name] for name in ("encoder", "posterior")})
+
+    def latent(params):
+        likelihood = Partial(decode, {name: params[name] for name in ("decoder", "head")})
+        return LatentModel(p.distribution(params["prior"], guide(params)), likelihood)
+
+    return Family(init, latent, guide)
 
 
 @functools.cache
@@ -160,18 +172,18 @@ def build_linear_vae(config: LinearVAEConfig, spec: ObservationSpec) -> System:
         return {
             "loading": loading,
             "mean": jnp.mean(batch, axis=0),
-            "scale": likelihoods.unconstrained_scale(scale, min_scale=min_scale),
+            "scale": unconstrained_scale(scale, min_scale=min_scale),
             "encoder": {"kernel": loading.T, "scale": jnp.zeros(config.latent_dim)},
         }
 
     def exact_params(params):
-        variance = likelihoods.positive_scale(params["scale"], min_scale=min_scale) ** 2
+        variance = positive_scale(params["scale"], min_scale=min_scale) ** 2
         return linear_gaussian.LinearGaussian(
             params["loading"], params["mean"], jnp.broadcast_to(variance, spec.dim)
         )
 
-    def terms(params, key, x):
-        del key
+    def terms(params, key, x, step):
+        del key, step
         return linear_elbo_terms(exact_params(params), _linear_guide(params), x)
 
     def generative(params):

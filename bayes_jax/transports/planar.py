@@ -1,0 +1,96 @@
+"""Planar maps: everything moves along one direction, by how far along another it stands.
+
+    y = z + u tanh(w z + b),      with w u > -1, so that no two z meet
+
+The way back is the root of a rising function of one number.
+
+References:
+    Rezende, Mohamed 2015, *Variational inference with normalizing flows*, arXiv 1505.05770, with
+    the constraint of its appendix A.1.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from numpyro.distributions import constraints
+from numpyro.distributions.transforms import Transform
+
+# Halvings of a bracket of width 2 |w u|: to the last digits of float32.
+_NUM_HALVINGS = 30
+
+
+class PlanarWeights(NamedTuple):
+    """Unconstrained weights of one map.
+
+    Attributes:
+        push: the direction before its constraint, `[latent]`.
+        gauge: w, `[latent]`.
+        bias: b, `[]`.
+    """
+
+    push: Float[Array, " latent"]
+    gauge: Float[Array, " latent"]
+    bias: Float[Array, ""]
+
+
+class Planar(Transform):
+    """One planar map; it is the identity where push and gauge are at right angles or zero.
+
+    Attributes:
+        weights: as a network makes them.
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.real_vector
+
+    def __init__(self, weights: PlanarWeights):
+        self.weights = weights
+
+    def __call__(self, x):
+        """Moved along the direction."""
+        direction, _ = self._direction()
+        return x + direction * jnp.tanh(self._height(x))[..., None]
+
+    def _inverse(self, y):
+        direction, slope = self._direction()
+        height = _rooted(slope, self._height(y))
+        return y - direction * jnp.tanh(height)[..., None]
+
+    def log_abs_det_jacobian(self, x, y, intermediates=None):
+        """log(1 + w u (1 - tanh^2)), in nats."""
+        _, slope = self._direction()
+        return jnp.log1p(slope * (1 - jnp.tanh(self._height(x)) ** 2))
+
+    def tree_flatten(self):
+        """Weights are children."""
+        return (self.weights,), (("weights",), {})
+
+    def _height(self, z):
+        return z @ self.weights.gauge + self.weights.bias
+
+    def _direction(self):
+        """u, and w u > -1."""
+        push, gauge, _ = self.weights
+        raw = push @ gauge
+        # softplus(raw + log(e - 1)) - 1 is zero at zero: small weights are a small map.
+        slope = jax.nn.softplus(raw + jnp.log(jnp.expm1(1.0))) - 1
+        return push + (slope - raw) * gauge / (gauge @ gauge + 1e-12), slope
+
+
+def _rooted(slope, target):
+    """The a with a + slope tanh(a) = target, differentiable in both."""
+
+    def halve(_, ends):
+        low, high = ends
+        middle = 0.5 * (low + high)
+        is_below = middle + slope * jnp.tanh(middle) < target
+        return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
+
+    reach = jnp.abs(slope) + jnp.zeros_like(target)
+    ends = jax.lax.fori_loop(0, _NUM_HALVINGS, halve, (target - reach, target + reach))
+    root = jax.lax.stop_gradient(0.5 * (ends[0] + ends[1]))
+    # One step of Newton from the root changes its value by rounding, and has its derivatives.
+    excess = root + slope * jnp.tanh(root) - target
+    return root - excess / (1 + jax.lax.stop_gradient(slope) * (1 - jnp.tanh(root) ** 2))

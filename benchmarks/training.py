@@ -1,0 +1,184 @@
+"""How fast is the seed VAE trained, beside PyTorch and NumPyro, and beside the machine's limits?
+
+python benchmarks/training.py --data-dir DIR --out OUT     about 10 min on 2 CPU cores
+python benchmarks/training.py --data random                with no download
+
+Steps per second at several batch sizes; the share of the matrix products' ceiling, and of the
+roofline: the products' seconds plus those of moving params, gradients and Adam's moments once.
+PyTorch needs `pip install -c constraints.txt -e ".[bench]"`. --out DIR takes training.json, .png.
+"""
+
+import itertools
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import harness
+import jax
+import numpy as np
+import trainers
+import tyro
+
+from vae_jax import plots, provenance
+from vae_jax.configs import DataConfig
+from vae_jax.data import arrays
+
+OURS = "ours"
+# Reads of params, gradient and both moments; writes of params and both moments.
+ADAM_PASSES = 7
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measure steps per second of the seed VAE.
+
+    Attributes:
+        data: mnist, or random pixels of its size, which need no download.
+        data_dir: folder of the data sets.
+        batch_sizes: examples per step.
+        num_examples: of an epoch, at most so many of the data.
+        num_runs: epochs that are timed, in turns with the peers; the fastest counts.
+        peers: hold PyTorch against it.
+        out: folder for the JSON and the figure.
+    """
+
+    data: Literal["mnist", "random"] = "mnist"
+    data_dir: str | None = None
+    batch_sizes: tuple[int, ...] = (32, 128, 1024)
+    num_examples: int = 16384
+    num_runs: int = 5
+    peers: bool = True
+    out: Path | None = None
+
+
+def main(command: Benchmark) -> None:
+    """Train, compare, write."""
+    start = time.perf_counter()
+    x = examples(command)
+    ceiling, bandwidth = harness.gemm_ceiling(), harness.memory_bandwidth()
+    print(f"matrix products at {ceiling:.0f} GFLOP/s, memory at {bandwidth:.0f} GB/s", flush=True)
+    rows = []
+    for batch_size in command.batch_sizes:
+        for row in batch_rows(x, batch_size, command):
+            rows.append(row | limits(row, x.shape[1], ceiling, bandwidth))
+            print("  ".join(f"{name} {value}" for name, value in shown(rows[-1])), flush=True)
+    config = {**asdict(command), "data_dir": None, "out": None}
+    meta = provenance.meta(config, seconds=time.perf_counter() - start)
+    if command.out is not None:
+        command.out.mkdir(parents=True, exist_ok=True)
+        figure(rows).savefig(command.out / "training.png", dpi=150)
+    harness.write(command.out, "training", rows, meta, summary=summary(rows))
+
+
+def examples(command: Benchmark) -> np.ndarray:
+    """0/1 pixels as uint8."""
+    if command.data == "random":
+        generator = np.random.default_rng(0)
+        return (generator.random((command.num_examples, 784)) < 0.2).astype(np.uint8)
+    dataset = arrays.load(DataConfig(name=command.data, data_dir=command.data_dir))
+    return dataset.train[: command.num_examples]
+
+
+def methods(peers: bool) -> dict:
+    """Name -> maker of an epoch."""
+    of_jax = {
+        OURS: trainers.ours,
+        "NumPyro SVI in a scan": trainers.numpyro_svi,
+        "JAX, step by step": trainers.step_by_step,
+    }
+    of_torch = {
+        "PyTorch, eager": partial(trainers.pytorch, compiled=False),
+        "PyTorch, compiled": partial(trainers.pytorch, compiled=True),
+    }
+    return of_jax | (of_torch if peers else {})
+
+
+def batch_rows(x: np.ndarray, batch_size: int, command: Benchmark) -> list[dict]:
+    """Epochs of all methods in turns, so that a slow minute of the machine slows them all."""
+    epochs = {name: make(x, batch_size) for name, make in methods(command.peers).items()}
+    compiling = {name: seconds_of(epoch) for name, epoch in epochs.items()}
+    taken = {name: [] for name in epochs}
+    for _ in range(command.num_runs):
+        for name, epoch in epochs.items():
+            taken[name].append(seconds_of(epoch))
+    num_steps = len(x) // batch_size
+    return [
+        {
+            "method": name,
+            "batch_size": batch_size,
+            "steps_per_second": num_steps / min(seconds),
+            "median_steps_per_second": num_steps / float(np.median(seconds)),
+            "images_per_second": num_steps * batch_size / min(seconds),
+            "compile_seconds": max(compiling[name] - float(np.median(seconds)), 0.0),
+        }
+        for name, seconds in taken.items()
+    ]
+
+
+def seconds_of(epoch) -> float:
+    """Of one epoch, waited for."""
+    start = time.perf_counter()
+    jax.block_until_ready(epoch())
+    return time.perf_counter() - start
+
+
+def limits(row: dict, dim: int, ceiling: float, bandwidth: float) -> dict:
+    """Shares of what the machine can do."""
+    widths = (dim, *trainers.HIDDEN_DIMS, 2 * trainers.LATENT_DIM)
+    decoder = (trainers.LATENT_DIM, *trainers.HIDDEN_DIMS[::-1], dim)
+    products = [sum(a * b for a, b in itertools.pairwise(w)) for w in (widths, decoder)]
+    # Forward, back to the inputs, back to the weights; the first layer has no inputs to go back to.
+    flops = 2 * (3 * sum(products) - dim * trainers.HIDDEN_DIMS[0]) * row["batch_size"]
+    traffic = ADAM_PASSES * 4 * sum(products)
+    compute, move = flops / (1e9 * ceiling), traffic / (1e9 * bandwidth)
+    return {
+        "share_of_gemm": row["steps_per_second"] * compute,
+        "share_of_roofline": row["steps_per_second"] * (compute + move),
+    }
+
+
+def shown(row: dict):
+    """A row as it is printed."""
+    for name, value in row.items():
+        yield name, f"{value:,.3g}" if isinstance(value, float) else value
+
+
+def ratios(rows: list[dict]) -> dict[int, dict[str, float]]:
+    """Batch size -> peer -> how many times its rate ours is."""
+    rates = {(row["batch_size"], row["method"]): row["steps_per_second"] for row in rows}
+    found = {}
+    for (batch_size, name), rate in rates.items():
+        if name != OURS:
+            found.setdefault(batch_size, {})[name] = rates[batch_size, OURS] / rate
+    return found
+
+
+def figure(rows: list[dict]):
+    """Steps per second of all methods and batch sizes."""
+    return plots.rates(
+        [f"{row['method']}, batch {row['batch_size']}" for row in rows],
+        np.array([row["steps_per_second"] for row in rows]),
+        np.array([row["median_steps_per_second"] for row in rows]),
+        title="Training the seed VAE",
+        unit="steps per second, the fastest epoch; the line: the median one",
+    )
+
+
+def summary(rows: list[dict]) -> str:
+    """The answer in one line."""
+    parts = []
+    for batch_size, of_peers in ratios(rows).items():
+        peers = ", ".join(f"{ratio:.2f} x {name}" for name, ratio in of_peers.items())
+        ours = next(r for r in rows if (r["batch_size"], r["method"]) == (batch_size, OURS))
+        parts.append(
+            f"batch {batch_size}: {ours['steps_per_second']:.0f} steps/s, {peers}, "
+            f"{ours['share_of_gemm']:.0%} of the products' ceiling, "
+            f"{ours['share_of_roofline']:.0%} of the roofline"
+        )
+    return "; ".join(parts)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))

@@ -1,0 +1,43 @@
+"""Counts against SciPy."""
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats
+
+from vae_jax.likelihoods import counts
+
+X = np.array([0, 3, 250])
+
+
+def test_poisson_is_scipys():
+    log_rate = np.array([-5.0, 1.0, 5.5])
+    value = counts.poisson(jnp.asarray(log_rate, jnp.float32)).log_prob(X)
+    expected = scipy.stats.poisson.logpmf(X, np.exp(log_rate)).sum()
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_negative_binomial_is_scipys_by_mean_and_concentration():
+    log_mean, log_size = np.array([-5.0, 1.0, 5.5]), np.array([0.0, -1.0, 3.0])
+    head = counts.negative_binomial(
+        *(jnp.asarray(part, jnp.float32) for part in (log_mean, log_size))
+    )
+    mean, size = np.exp(log_mean), np.exp(log_size)
+    expected = scipy.stats.nbinom.logpmf(X, size, size / (size + mean)).sum()
+    np.testing.assert_allclose(head.log_prob(X), expected, rtol=1e-4)
+    np.testing.assert_allclose(head.variance, mean + mean**2 / size, rtol=1e-4)
+
+
+def test_the_first_concentration_is_by_moments_within_bounds():
+    rng = np.random.default_rng(0)
+    x = np.stack(
+        [
+            rng.negative_binomial(2.0, 2 / (2 + 10), 50_000),
+            rng.poisson(3.0, 50_000),
+            np.zeros(50_000, int),
+        ],
+        axis=1,
+    )
+    size = np.exp(counts.log_concentration(x))
+    np.testing.assert_allclose(size[0], 2.0, rtol=0.1)
+    assert size[1] > 50
+    assert np.all(np.isfinite(size))

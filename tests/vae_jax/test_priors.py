@@ -1,0 +1,83 @@
+"""p(z) of every family: total probability, draws, and the numbers of the known ones."""
+
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from jax.tree_util import Partial
+
+from vae_jax import configs, posteriors, priors
+from vae_jax.configs import ObservationSpec, PriorConfig
+
+NAMES = sorted(priors.PRIORS)
+SPEC = ObservationSpec(4, "bernoulli")
+X = (np.random.default_rng(0).random((30, 4)) < 0.5).astype(np.uint8)
+
+
+def encode(weights, x):
+    return posteriors.mean_field(weights @ x)
+
+
+GUIDE = Partial(encode, jax.random.normal(jax.random.key(5), (4, 4)))
+
+
+def some(name, spread=0.3):
+    prior = priors.make_prior(PriorConfig(name, 3, num_layers=2, hidden_dim=8), 2, SPEC)
+    params = prior.initial_params(jax.random.key(0), X)
+    leaves, treedef = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves) + 1)
+    noisy = [
+        leaf + spread * jax.random.normal(key, leaf.shape)
+        for leaf, key in zip(leaves, keys[1:], strict=True)
+    ]
+    return prior.distribution(jax.tree.unflatten(treedef, noisy), GUIDE)
+
+
+def grid():
+    axis = jnp.linspace(-14.0, 14.0, 1401)
+    points = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    return points, float(axis[1] - axis[0]) ** 2
+
+
+def test_the_table_and_the_configs_name_the_same_families():
+    assert set(NAMES) == set(typing.get_args(configs.PriorName))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_density_integrates_to_one_and_is_that_of_its_draws(name):
+    prior = some(name)
+    assert (prior.batch_shape, prior.event_shape) == ((), (2,))
+    points, cell = grid()
+    mass = np.exp(np.asarray(prior.log_prob(points), np.float64)) * cell
+    np.testing.assert_allclose(mass.sum(), 1, atol=2e-3)
+    z = np.asarray(prior.sample(jax.random.key(3), (50_000,)), np.float64)
+    for power in (1, 2):
+        expected = mass @ np.asarray(points, np.float64) ** power
+        stderr = (z**power).std(axis=0) / np.sqrt(len(z))
+        np.testing.assert_array_less(abs((z**power).mean(axis=0) - expected), 4.5 * stderr)
+
+
+def test_standard_normal():
+    z = np.array([0.3, -1.0, 2.0])
+    prior = priors.standard_normal(3)
+    assert (prior.batch_shape, prior.event_shape) == ((), (3,))
+    np.testing.assert_allclose(prior.log_prob(z), scipy.stats.norm.logpdf(z).sum(), rtol=1e-6)
+
+
+def test_vamp_is_the_weighted_mixture_of_what_the_guide_makes_of_its_inputs():
+    inputs = jnp.array([[0.0, 1.0, 0.5, 0.2], [1.0, 1.0, 0.0, 0.0], [0.3, 0.3, 2.0, -1.0]])
+    logits, z = jnp.array([0.0, 1.0, -0.5]), jnp.array([0.4, -0.7])
+    found = priors.vamp(logits, inputs, GUIDE, white=1.0).log_prob(z)
+    parts = jnp.stack([GUIDE(jnp.clip(x, 0, 1)).log_prob(z) for x in inputs])
+    expected = jax.scipy.special.logsumexp(jax.nn.log_softmax(logits) + parts)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_pseudo_inputs_start_as_observations():
+    prior = priors.make_prior(PriorConfig("vamp", 7), 2, SPEC)
+    inputs = prior.initial_params(jax.random.key(0), X)["pseudo_inputs"]
+    assert inputs.shape == (7, 4)
+    assert {tuple(row) for row in np.asarray(inputs)} <= {tuple(row) for row in X}

@@ -1,0 +1,54 @@
+"""What each latent unit carries."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+from numpyro.distributions import Distribution
+from numpyro.distributions.kl import kl_divergence
+
+from bayes_jax.errors import InputError
+from bayes_jax.model import Guide
+from bayes_jax.noise import mean_of
+
+
+def kl_per_unit(posterior: Distribution, prior: Distribution) -> Float[Array, " latent"]:
+    """KL(q(z_u | x) || p(z_u)) of each latent unit, for factorised q and p; the sum is the KL.
+
+    Args:
+        posterior: q(z | x), independent over its one event axis.
+        prior: p(z), likewise.
+
+    Returns:
+        `[latent]` in nats; a unit near zero carries nothing about x.
+
+    Raises:
+        InputError: q or p does not factorise into units of known divergence.
+    """
+    parts = [getattr(side, "base_dist", None) for side in (posterior, prior)]
+    if all(part is not None and part.event_shape == () for part in parts):
+        try:
+            return kl_divergence(*parts)
+        except NotImplementedError:  # no closed form is known for this pair
+            pass
+    raise InputError(
+        f"posterior {type(posterior).__name__} and prior {type(prior).__name__} have no divergence "
+        "of each unit: expected both independent over units, such as diagonal normals"
+    )
+
+
+def active_units(
+    guide: Guide, x: Num[Array | np.ndarray, "batch *event"], *, threshold: float = 1e-2
+) -> Int[Array, ""]:
+    """How many latent units the guide uses: those with Var_x(E_q[z_u | x]) > threshold.
+
+    Args:
+        guide: x -> q(z | x).
+        x: a batch of observations.
+        threshold: of the variance (Burda, Grosse, Salakhutdinov 2016, arXiv 1509.00519).
+
+    Returns:
+        A count between 0 and the latent dimension.
+    """
+    means = jax.vmap(lambda x: mean_of(guide(x)))(x)
+    return jnp.sum(jnp.var(means, axis=0) > threshold)
