@@ -5,6 +5,7 @@ on data that stay in memory, and hands back what must be waited for.
 """
 
 import itertools
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -115,19 +116,21 @@ def pytorch(x: np.ndarray, batch_size: int, *, compiled: bool) -> Epoch:
     from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
     torch.manual_seed(0)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
     dim = x.shape[1]
 
     def network(widths):
         layers = [Linear(widths[0], widths[1])]
         for a, b in itertools.pairwise(widths[1:]):
             layers += [ReLU(), Linear(a, b)]
-        return Sequential(*layers)
+        return Sequential(*layers).to(device)
 
     encoder = network((dim, *HIDDEN_DIMS, 2 * LATENT_DIM))
     decoder = network((LATENT_DIM, *HIDDEN_DIMS[::-1], dim))
     params = [*encoder.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(params, lr=LEARNING_RATE, fused=True)
-    data = torch.from_numpy(x)
+    data = torch.from_numpy(x).to(device)
 
     def loss(batch):
         loc, unconstrained = encoder(batch).chunk(2, dim=1)
@@ -141,14 +144,14 @@ def pytorch(x: np.ndarray, batch_size: int, *, compiled: bool) -> Epoch:
         loss = torch.compile(loss)
 
     def epoch():
-        order = torch.randperm(len(data))
+        order = torch.randperm(len(data), device=device)
         for start in range(0, len(data) // batch_size * batch_size, batch_size):
             batch = data[order[start : start + batch_size]].float()
             optimizer.zero_grad(set_to_none=True)
             value = loss(batch)
             value.backward()
             optimizer.step()
-        return np.float32(value.detach())
+        return np.float32(value.item())
 
     return epoch
 

@@ -57,7 +57,8 @@ def main(command: Benchmark) -> None:
     """Train, compare, write."""
     start = time.perf_counter()
     x = examples(command)
-    ceiling, bandwidth = harness.gemm_ceiling(), harness.memory_bandwidth()
+    ceiling = harness.gemm_ceiling()
+    bandwidth = harness.memory_bandwidth(sum(products(x.shape[1])))
     print(f"matrix products at {ceiling:.0f} GFLOP/s, memory at {bandwidth:.0f} GB/s", flush=True)
     rows = []
     for batch_size in command.batch_sizes:
@@ -126,17 +127,22 @@ def seconds_of(epoch) -> float:
 
 def limits(row: dict, dim: int, ceiling: float, bandwidth: float) -> dict:
     """Shares of what the machine can do."""
-    widths = (dim, *trainers.HIDDEN_DIMS, 2 * trainers.LATENT_DIM)
-    decoder = (trainers.LATENT_DIM, *trainers.HIDDEN_DIMS[::-1], dim)
-    products = [sum(a * b for a, b in itertools.pairwise(w)) for w in (widths, decoder)]
+    weights = sum(products(dim))
     # Forward, back to the inputs, back to the weights; the first layer has no inputs to go back to.
-    flops = 2 * (3 * sum(products) - dim * trainers.HIDDEN_DIMS[0]) * row["batch_size"]
-    traffic = ADAM_PASSES * 4 * sum(products)
+    flops = 2 * (3 * weights - dim * trainers.HIDDEN_DIMS[0]) * row["batch_size"]
+    traffic = ADAM_PASSES * 4 * weights
     compute, move = flops / (1e9 * ceiling), traffic / (1e9 * bandwidth)
     return {
         "share_of_gemm": row["steps_per_second"] * compute,
         "share_of_roofline": row["steps_per_second"] * (compute + move),
     }
+
+
+def products(dim: int) -> list[int]:
+    """Weights of every layer: of a pass of one example, half the operations."""
+    encoder = (dim, *trainers.HIDDEN_DIMS, 2 * trainers.LATENT_DIM)
+    decoder = (trainers.LATENT_DIM, *trainers.HIDDEN_DIMS[::-1], dim)
+    return [a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths)]
 
 
 def shown(row: dict):

@@ -23,6 +23,7 @@ Head = Literal[
 
 PosteriorName = Literal["mean_field", "full_rank", "planar", "coupling", "iaf"]
 PriorName = Literal["standard_normal", "mixture", "vamp", "flow"]
+Schedule = Literal["constant", "cosine", "staged"]
 Objective = Literal["elbo", "iwae", "stl", "dreg", "beta", "free_bits", "capacity"]
 
 REPRESENTATIONS: dict[Head, Representation] = {
@@ -52,9 +53,9 @@ def _check(condition: bool, field: str, value: object, expected: str) -> None:
         raise ConfigError(f"{field} is {value!r}: expected {expected}")
 
 
-def _check_name(name: str, choices: object) -> None:
+def _check_name(name: str, choices: object, field: str = "name") -> None:
     names = get_args(choices)
-    _check(name in names, "name", name, f"one of {', '.join(names)}")
+    _check(name in names, field, name, f"one of {', '.join(names)}")
 
 
 def _check_head(field: str, head: str) -> None:
@@ -132,9 +133,12 @@ class TrainConfig:
     Attributes:
         num_epochs: most epochs to train.
         batch_size: examples per step.
-        learning_rate: of Adam.
+        learning_rate: of Adam, in the first epoch.
         patience: stop after so many epochs without a better validation value; the best is kept.
         seed: of initialisation, shuffling and noise.
+        schedule: how the rate falls: constant, cosine (to zero), staged (Burda et al. 2016: eight
+            stages, each three times as long and 10^(1/7) times slower). It spans num_epochs, also
+            where a resumed run has more of them.
     """
 
     num_epochs: int = 1000
@@ -142,8 +146,10 @@ class TrainConfig:
     learning_rate: float = 1e-3
     patience: int = 50
     seed: int = 0
+    schedule: Schedule = "constant"
 
     def __post_init__(self):
+        _check_name(self.schedule, Schedule, "schedule")
         for field in ("num_epochs", "batch_size", "patience"):
             _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
@@ -162,7 +168,8 @@ class ObjectiveConfig:
         free_nats: of each latent unit, for free_bits.
         capacity: nats that the KL shall have, for capacity.
         weight: of the distance to the capacity.
-        num_warmup_steps: over which beta or capacity rises to its value.
+        num_warmup_steps: over which beta or capacity rises to its value. Validation watches the
+            whole objective from the start: let the patience outlast the rise.
     """
 
     name: Objective = "elbo"
@@ -273,11 +280,11 @@ class VAEConfig:
             "mean_field or full_rank under a vamp prior, a mixture of what the encoder makes",
         )
         _check(
-            self.objective.name != "free_bits"
+            self.objective.name not in ("free_bits", "capacity")
             or (self.posterior.name, self.prior.name) == ("mean_field", "standard_normal"),
             "objective",
             self.objective.name,
-            "a mean_field posterior and a standard_normal prior beside it: units of their own",
+            "a mean_field posterior and a standard_normal prior beside it, whose KL is exact",
         )
 
 

@@ -20,6 +20,8 @@ from vae_jax.configs import ObservationSpec, PriorConfig
 
 # Of the components' scales relative to the standard normal: together they start about as wide.
 _INITIAL_SPREAD, _INITIAL_SCALE = 0.7, 0.7
+# How far pseudo-inputs start from black and white, in shares of the range.
+_MARGIN = 0.05
 
 
 class Prior(NamedTuple):
@@ -63,7 +65,7 @@ def mixture(
 
 def vamp(
     logits: Float[Array, " component"],
-    pseudo_inputs: Float[Array, "component dim"],
+    unconstrained: Float[Array, "component dim"],
     guide: Guide,
     *,
     white: float,
@@ -75,11 +77,11 @@ def vamp(
 
     Args:
         logits: of the weights.
-        pseudo_inputs: observations that were never seen.
+        unconstrained: logits of the pseudo-inputs, observations that were never seen.
         guide: x -> q(z | x).
-        white: they are clipped to [0, white], where observations are.
+        white: pseudo-inputs lie in (0, white), where observations are.
     """
-    components = promote_batch_shape(jax.vmap(guide)(jnp.clip(pseudo_inputs, 0, white)))
+    components = promote_batch_shape(jax.vmap(guide)(white * jax.nn.sigmoid(unconstrained)))
     return dist.MixtureSameFamily(dist.CategoricalLogits(logits), components)
 
 
@@ -113,10 +115,12 @@ def _vamp(config: PriorConfig, latent_dim: int, spec: ObservationSpec) -> Prior:
     del latent_dim
 
     def initial_params(key, batch):
-        # Observations of the data, of which there may be fewer.
+        # Observations of the data, of which there may be fewer, drawn in from where a sigmoid is
+        # flat: pseudo-inputs are to learn.
         rows = jax.random.choice(key, len(batch), (config.num_components,))
-        inputs = jnp.asarray(batch, jnp.float32)[rows]
-        return {"logits": jnp.zeros(config.num_components), "pseudo_inputs": inputs}
+        share = jnp.asarray(batch, jnp.float32)[rows] / spec.white
+        unconstrained = jax.scipy.special.logit(_MARGIN + (1 - 2 * _MARGIN) * share)
+        return {"logits": jnp.zeros(config.num_components), "unconstrained": unconstrained}
 
     return Prior(
         initial_params, lambda params, guide: vamp(**params, guide=guide, white=spec.white)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bayes_jax.errors import InputError
 from bayes_jax.model import check_observations
+from vae_jax import schedules
 from vae_jax.configs import TrainConfig
 from vae_jax.systems.base import System
 
@@ -262,7 +263,7 @@ def _fit_epochs(key, system, train, validation, config, on_epoch, resume_from, s
             progress.state,
             jax.random.fold_in(key_epochs, epoch),
             train,
-            config.learning_rate,
+            schedules.learning_rate(config, epoch),
             step=system.step,
             batch_size=config.batch_size,
         )

@@ -19,6 +19,8 @@ from numpyro.distributions.transforms import Transform
 
 # Halvings of a bracket of width 2 |w u|: to the last digits of float32.
 _NUM_HALVINGS = 30
+# Of how much of a step along the gauge is left where the map squeezes most.
+_LEAST_RATE = 1e-3
 
 
 class PlanarWeights(NamedTuple):
@@ -36,7 +38,7 @@ class PlanarWeights(NamedTuple):
 
 
 class Planar(Transform):
-    """One planar map; it is the identity where push and gauge are at right angles or zero.
+    """One planar map; it is the identity where push is zero.
 
     Attributes:
         weights: as a network makes them.
@@ -74,8 +76,10 @@ class Planar(Transform):
         """u, and w u > -1."""
         push, gauge, _ = self.weights
         raw = push @ gauge
-        # softplus(raw + log(e - 1)) - 1 is zero at zero: small weights are a small map.
-        slope = jax.nn.softplus(raw + jnp.log(jnp.expm1(1.0))) - 1
+        # Zero at zero, so that small weights are a small map, and never so near -1 that the map
+        # has no way back in float32.
+        rate = jax.nn.softplus(raw + jnp.log(jnp.expm1(1.0)))
+        slope = (1 - _LEAST_RATE) * (rate - 1)
         return push + (slope - raw) * gauge / (gauge @ gauge + 1e-12), slope
 
 

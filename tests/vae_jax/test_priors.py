@@ -68,16 +68,24 @@ def test_standard_normal():
 
 
 def test_vamp_is_the_weighted_mixture_of_what_the_guide_makes_of_its_inputs():
-    inputs = jnp.array([[0.0, 1.0, 0.5, 0.2], [1.0, 1.0, 0.0, 0.0], [0.3, 0.3, 2.0, -1.0]])
+    unconstrained = jnp.array([[0.0, 1.0, 0.5, 0.2], [9.0, 1.0, -3.0, 0.0], [0.3, 0.3, 2.0, -1.0]])
     logits, z = jnp.array([0.0, 1.0, -0.5]), jnp.array([0.4, -0.7])
-    found = priors.vamp(logits, inputs, GUIDE, white=1.0).log_prob(z)
-    parts = jnp.stack([GUIDE(jnp.clip(x, 0, 1)).log_prob(z) for x in inputs])
+    found = priors.vamp(logits, unconstrained, GUIDE, white=3.0).log_prob(z)
+    parts = jnp.stack([GUIDE(3 / (1 + jnp.exp(-x))).log_prob(z) for x in unconstrained])
     expected = jax.scipy.special.logsumexp(jax.nn.log_softmax(logits) + parts)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_pseudo_inputs_start_as_observations():
+def test_pseudo_inputs_start_near_observations_and_learn():
     prior = priors.make_prior(PriorConfig("vamp", 7), 2, SPEC)
-    inputs = prior.initial_params(jax.random.key(0), X)["pseudo_inputs"]
+    params = prior.initial_params(jax.random.key(0), X)
+    inputs = np.asarray(jax.nn.sigmoid(params["unconstrained"]))
     assert inputs.shape == (7, 4)
-    assert {tuple(row) for row in np.asarray(inputs)} <= {tuple(row) for row in X}
+    np.testing.assert_allclose(abs(inputs - np.round(inputs)), 0.05, rtol=1e-4)
+    assert {tuple(row) for row in np.round(inputs)} <= {tuple(row) for row in X}
+
+    def log_prob(params):
+        return prior.distribution(params, GUIDE).log_prob(jnp.array([0.4, -0.7]))
+
+    gradient = np.asarray(jax.grad(log_prob)(params)["unconstrained"])
+    assert np.mean(gradient != 0) > 0.9

@@ -67,7 +67,8 @@ class ContinuousBernoulli(dist.Distribution):
         safe = jnp.where(is_small, 1.0, size)
         # As if the logit were negative, where nothing overflows; the other sign is its mirror.
         falling = -jnp.log1p(jnp.where(is_up, 1 - q, q) * jnp.expm1(-safe)) / safe
-        value = jnp.where(is_small, q, jnp.where(is_up, 1 - falling, falling))
+        nearly_flat = q + 0.5 * self.logits * q * (1 - q)
+        value = jnp.where(is_small, nearly_flat, jnp.where(is_up, 1 - falling, falling))
         return jnp.clip(value, 0.0, 1.0)
 
     @property

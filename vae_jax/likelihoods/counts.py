@@ -31,7 +31,9 @@ def negative_binomial(
         log_concentration: of each dimension (in scvi-tools' words, the inverse dispersion of a
             gene), the same for every z.
     """
-    mean, concentration = jnp.exp(log_mean), jnp.exp(log_concentration)
+    # Beyond it a Poisson for all counts below thousands, and float32 loses it in log gammas.
+    bounded = jnp.minimum(log_concentration, np.log(_MOST_CONCENTRATION))
+    mean, concentration = jnp.exp(log_mean), jnp.exp(bounded)
     return dist.NegativeBinomial2(mean, concentration).to_event(1)
 
 

@@ -149,7 +149,8 @@ def logistic_mixture_features(
     """Equal weights, locs spread over two standard deviations of each pixel."""
     unit = (jnp.asarray(x, jnp.float32) + 0.5) / num_levels
     mean, spread = (part[:, None] for part in (jnp.mean(unit, axis=0), jnp.std(unit, axis=0)))
-    loc = mean + spread * jnp.linspace(-1.0, 1.0, num_components)
+    offsets = jnp.linspace(-1.0, 1.0, num_components) if num_components > 1 else jnp.zeros(1)
+    loc = mean + spread * offsets
     scale = jnp.broadcast_to(_initial_scale(unit)[:, None], loc.shape)
     return jnp.stack([jnp.zeros_like(loc), loc, scale]).reshape(-1)
 

@@ -34,7 +34,15 @@ def test_a_push_against_the_gauge_is_turned_until_the_map_is_one_to_one():
     gauge = jnp.array([3.0, 0.0, 0.0])
     flow = Planar(PlanarWeights(-5 * gauge, gauge, jnp.float32(0.0)))
     line = jnp.linspace(-2, 2, 101)[:, None] * jnp.array([1.0, 0.0, 0.0])
-    assert np.all(np.diff(np.asarray(flow(line))[:, 0]) > 0)
+    y = flow(line)
+    assert np.all(np.diff(np.asarray(y)[:, 0]) > 0)
+    assert np.all(np.isfinite(flow.log_abs_det_jacobian(line, y)))
+    np.testing.assert_allclose(flow._inverse(y), line, atol=2e-3)
+
+    def back(weights):
+        return jnp.sum(Planar(weights)._inverse(y))
+
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(jax.grad(back)(flow.weights)))
 
 
 def test_no_weights_are_the_identity():

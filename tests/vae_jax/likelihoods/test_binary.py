@@ -34,7 +34,9 @@ def test_initial_logits_are_those_of_the_clipped_means():
     np.testing.assert_allclose(mean, [1e-3, 1 - 1e-3, 0.25, 0.25], rtol=1e-4)
 
 
-LOGITS = np.array([-300.0, -40.0, -3.0, -0.6, -0.4, -1e-3, 0.0, 1e-5, 0.3, 0.7, 5.0, 90.0, 500.0])
+LOGITS = np.array(
+    [-300.0, -40.0, -3.0, -0.6, -0.4, -1e-3, -9e-4, 0.0, 9e-4, 0.3, 0.7, 5.0, 90.0, 500.0]
+)
 
 
 def exact_normaliser(logit):

@@ -27,6 +27,14 @@ def test_negative_binomial_is_scipys_by_mean_and_concentration():
     np.testing.assert_allclose(head.variance, mean + mean**2 / size, rtol=1e-4)
 
 
+def test_a_concentration_without_bounds_is_a_poisson():
+    log_mean = jnp.array([-1.2, 0.5, 2.0])
+    x = np.array([0, 3, 11])
+    found = counts.negative_binomial(log_mean, jnp.full(3, 30.0)).log_prob(x)
+    expected = scipy.stats.poisson.logpmf(x, np.exp(log_mean)).sum()
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
 def test_the_first_concentration_is_by_moments_within_bounds():
     rng = np.random.default_rng(0)
     x = np.stack(

@@ -128,7 +128,9 @@ def test_gradients_are_those_of_finite_differences_and_finite_far_out(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_an_encoder_reads_is_of_unit_size(name):
     head, _, _, x = initial(name, num_levels=256)
-    assert np.max(np.abs(head.inputs(jnp.asarray(x * 1.0)))) <= np.log1p(NUM_LEVELS)
+    read = np.asarray(head.inputs(jnp.asarray(x * 1.0)))
+    assert np.max(np.abs(read)) <= np.log1p(NUM_LEVELS)
+    assert len(np.unique(read)) == len(np.unique(x))
 
 
 @pytest.mark.parametrize(
