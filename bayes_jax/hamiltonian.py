@@ -82,9 +82,7 @@ def leapfrog(
         point = Point(position, evaluate(position))
         return point, momentum + 0.5 * step_size * force(point.terms)
 
-    # Only the last point needs its value: XLA leaves out those of a loop that nobody reads.
-    carry = jax.lax.fori_loop(0, num_leapfrogs - 1, one_step, (point, momentum))
-    return one_step(None, carry)
+    return jax.lax.fori_loop(0, num_leapfrogs, one_step, (point, momentum))
 
 
 def num_noise(latent_dim: int) -> int:

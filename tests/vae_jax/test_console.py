@@ -79,7 +79,7 @@ def test_help_shows_every_option(capsys):
         (["--data.seed", "-3"], "seed is -3: expected at least 0"),
         (["--num", "many"], "--num: invalid literal for int() with base 10: 'many'"),
         (["--nun", "3"], "--nun, 3; perhaps you meant --num"),
-        (["--data.observation", "poisson"], "'poisson'"),
+        (["--data.observation", "grey"], "'grey'"),
         (["--num"], "--num"),
         (["stray"], "stray"),
         (["--data.name"], "--data.name"),

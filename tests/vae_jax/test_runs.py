@@ -117,7 +117,7 @@ def test_overwriting_does_not_follow_links_out_of_the_run(tmp_path):
         (lambda c: c["config"].update(latent_dim=True), "config.latent_dim is True"),
         (lambda c: c["config"].update(latent_dim=0), "config.latent_dim is 0: expected at least 1"),
         (lambda c: c["config"].update(hidden_dims=[2, 1.5]), "config.hidden_dims is 1.5"),
-        (lambda c: c["data"].update(observation="poisson"), "data.observation is 'poisson'"),
+        (lambda c: c["data"].update(observation="grey"), "data.observation is 'grey'"),
         (lambda c: c["data"].update(data_dir=3), "data.data_dir is 3"),
         (lambda c: c.pop("train"), "train.batch_size is missing"),
         (lambda c: c.update(train=[1]), r"train is [1]"),
@@ -266,5 +266,7 @@ def test_results_have_meta_and_rows():
     meta = runs.meta(configs.VAEConfig(), seconds=1.5, command="train.py vae")
     found = runs.results(meta, [{"model": "vae", "log_prob": np.float32(-1.5)}])
     assert set(found["meta"]) == {"command", "config", "versions", "device", "git", "seconds"}
-    assert found["meta"]["config"] == {"latent_dim": 16, "hidden_dims": [512, 256]}
+    config = found["meta"]["config"]
+    assert (config["latent_dim"], config["hidden_dims"]) == (16, [512, 256])
+    assert config["objective"]["name"] == "elbo"
     assert found["rows"] == [{"model": "vae", "log_prob": -1.5}]
