@@ -71,8 +71,9 @@ def test_a_guide_that_misses_a_mode_is_found_out():
     assert "modes that the guide misses" in found.reasons(int(np.argmax(missed)))[0]
 
 
+# Linux hands a process the peak of the one that started it in ru_maxrss, VmHWM is its own.
 MEMORY = """
-import resource, jax, jax.numpy as jnp, numpy as np
+import resource, sys, jax, jax.numpy as jnp, numpy as np
 from bayes_jax import sample_posterior
 from vae_jax import systems
 from vae_jax.configs import DataConfig, VAEConfig
@@ -88,7 +89,11 @@ draws = sample_posterior(
 )
 assert draws.z.shape == (1000, 16, 200, 16)
 assert bool(jnp.all(jnp.isfinite(draws.z)))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+if sys.platform == "linux":
+    lines = open("/proc/self/status").read().splitlines()
+    print(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20)
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30)
 """
 
 
@@ -99,5 +104,4 @@ def test_a_thousand_posteriors_fit_into_four_gigabytes():
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, env=environment
     )
     assert shown.returncode == 0, shown.stderr
-    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, kilobytes elsewhere
-    assert 0.3 < float(shown.stdout) / unit < 4
+    assert 0.3 < float(shown.stdout) < 4
