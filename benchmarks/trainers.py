@@ -46,6 +46,27 @@ def ours(x: np.ndarray, batch_size: int) -> Epoch:
     return epoch
 
 
+def ours_at_once(x: np.ndarray, batch_size: int, *, num_seeds: int) -> Epoch:
+    """An epoch of many seeds in one compiled scan."""
+    system = _system(x)
+    data = jnp.asarray(x)
+    keys = jax.random.split(jax.random.key(0), num_seeds)
+    states = jax.jit(jax.vmap(system.init, (0, None)))(keys, data)
+    rates = jnp.full(num_seeds, LEARNING_RATE)
+    count = 0
+
+    def epoch():
+        nonlocal states, count
+        count += 1
+        keys_epoch = jax.vmap(jax.random.fold_in, (0, None))(keys, count)
+        states, metrics, _ = training.train_epochs(
+            states, keys_epoch, data, rates, step=system.step, batch_size=batch_size
+        )
+        return states, metrics
+
+    return epoch
+
+
 def step_by_step(x: np.ndarray, batch_size: int) -> Epoch:
     """The same system, each step a call of its own, as Flax examples are written."""
     system = _system(x)
@@ -118,6 +139,8 @@ def pytorch(x: np.ndarray, batch_size: int, *, compiled: bool) -> Epoch:
     torch.manual_seed(0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as jax's default
     dim = x.shape[1]
 
     def network(widths):

@@ -210,6 +210,33 @@ def train_epoch(
     return state, jax.tree.map(jnp.mean, metrics), _all_finite(state)
 
 
+@partial(jax.jit, static_argnames=("step", "batch_size"), donate_argnums=0)
+def train_epochs(
+    states: PyTree,
+    keys: PRNGKeyArray,
+    data: Any,
+    learning_rates: Float[Array, " seed"],
+    *,
+    step: Callable,
+    batch_size: int,
+) -> tuple[PyTree, dict, Array]:
+    """`train_epoch` of many seeds or learning rates of one system at once.
+
+    Args:
+        states: one for each seed, stacked; their memory is given to the new ones.
+        keys: `[seed]`; each seed has its own order and noise.
+        data: `[num, ...]` on the device, shared.
+        learning_rates: of every step of a seed.
+        step: the system's.
+        batch_size: examples per step and seed.
+
+    Returns:
+        As `train_epoch`, leaves `[seed, ...]`.
+    """
+    one = partial(train_epoch, step=step, batch_size=batch_size)
+    return jax.vmap(one, (0, 0, None, 0))(states, keys, data, learning_rates)
+
+
 def evaluate(
     key: PRNGKeyArray,
     system: System,
