@@ -19,18 +19,27 @@ from numpyro.contrib.module import flax_module
 from numpyro.infer import SVI, TraceMeanField_ELBO
 
 from vae_jax import training
-from vae_jax.configs import ObservationSpec, VAEConfig
+from vae_jax.configs import NetworkConfig, ObservationSpec, VAEConfig
+from vae_jax.data.fresh import fresh_bits
 from vae_jax.systems import build
+from vae_jax.systems.base import observing
 
 LATENT_DIM, HIDDEN_DIMS, LEARNING_RATE = 20, (512, 256), 1e-3
 
 Epoch = Callable[[], object]
 
 
-def ours(x: np.ndarray, batch_size: int) -> Epoch:
-    """The training loop of this project: an epoch is one compiled scan."""
-    system = _system(x)
-    data = jnp.asarray(x)
+def ours(x: np.ndarray, batch_size: int, *, fresh: bool = False, dtype="float32") -> Epoch:
+    """The training loop of this project: an epoch is one compiled scan.
+
+    Args:
+        x: 0/1 pixels.
+        batch_size: examples per step.
+        fresh: draw bits from grey levels at each step.
+        dtype: of the layers' products.
+    """
+    system = observing(_system(x, dtype), fresh_bits(256) if fresh else None)
+    data = jnp.asarray(255 * x if fresh else x)
     state = jax.jit(system.init)(jax.random.key(0), data)
     count = 0
 
@@ -52,7 +61,7 @@ def ours_at_once(x: np.ndarray, batch_size: int, *, num_seeds: int) -> Epoch:
     data = jnp.asarray(x)
     keys = jax.random.split(jax.random.key(0), num_seeds)
     states = jax.jit(jax.vmap(system.init, (0, None)))(keys, data)
-    rates = jnp.full(num_seeds, LEARNING_RATE)
+    rates, active = jnp.full(num_seeds, LEARNING_RATE), jnp.ones(num_seeds, bool)
     count = 0
 
     def epoch():
@@ -60,7 +69,7 @@ def ours_at_once(x: np.ndarray, batch_size: int, *, num_seeds: int) -> Epoch:
         count += 1
         keys_epoch = jax.vmap(jax.random.fold_in, (0, None))(keys, count)
         states, metrics, _ = training.train_epochs(
-            states, keys_epoch, data, rates, step=system.step, batch_size=batch_size
+            states, keys_epoch, data, rates, active, step=system.step, batch_size=batch_size
         )
         return states, metrics
 
@@ -130,8 +139,8 @@ def numpyro_svi(x: np.ndarray, batch_size: int) -> Epoch:
     return epoch
 
 
-def pytorch(x: np.ndarray, batch_size: int, *, compiled: bool) -> Epoch:
-    """PyTorch, eager or compiled: analytic KL, fused Adam."""
+def pytorch(x: np.ndarray, batch_size: int, *, compiled: bool, autocast: bool = False) -> Epoch:
+    """PyTorch, eager or compiled: analytic KL, fused Adam; autocast makes products bfloat16."""
     import torch
     from torch.nn import Linear, ReLU, Sequential
     from torch.nn.functional import binary_cross_entropy_with_logits, softplus
@@ -156,10 +165,13 @@ def pytorch(x: np.ndarray, batch_size: int, *, compiled: bool) -> Epoch:
     data = torch.from_numpy(x).to(device)
 
     def loss(batch):
-        loc, unconstrained = encoder(batch).chunk(2, dim=1)
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+            loc, unconstrained = encoder(batch).float().chunk(2, dim=1)
         scale = softplus(unconstrained)
         z = loc + scale * torch.randn_like(loc)
-        reconstruction = binary_cross_entropy_with_logits(decoder(z), batch, reduction="sum")
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+            logits = decoder(z)
+        reconstruction = binary_cross_entropy_with_logits(logits.float(), batch, reduction="sum")
         kl = 0.5 * (scale**2 + loc**2 - 1).sum() - scale.log().sum()
         return (reconstruction + kl) / len(batch)
 
@@ -192,8 +204,8 @@ class _Network(nn.Module):
         return nn.Dense(self.output_dim)(features)
 
 
-def _system(x):
-    config = VAEConfig(LATENT_DIM, HIDDEN_DIMS)
+def _system(x, dtype="float32"):
+    config = VAEConfig(LATENT_DIM, HIDDEN_DIMS, network=NetworkConfig(dtype=dtype))
     return build("vae", config, ObservationSpec(x.shape[1], "bernoulli"))
 
 

@@ -25,7 +25,8 @@ from vae_jax import plots, provenance
 from vae_jax.configs import DataConfig
 from vae_jax.data import arrays
 
-OURS, AT_ONCE = "ours", "ours, many seeds at once"
+OURS, FRESH, AT_ONCE = "ours", "ours, fresh bits", "ours, many seeds at once"
+HALF, TORCH_HALF = "ours, bfloat16", "PyTorch, compiled, bfloat16"
 # Reads of params, gradient and both moments; writes of params and both moments.
 ADAM_PASSES = 7
 
@@ -88,6 +89,8 @@ def methods(command: Benchmark) -> dict:
     """Name -> maker of an epoch."""
     of_jax = {
         OURS: trainers.ours,
+        HALF: partial(trainers.ours, dtype="bfloat16"),
+        FRESH: partial(trainers.ours, fresh=True),
         AT_ONCE: partial(trainers.ours_at_once, num_seeds=command.num_seeds),
         "NumPyro SVI in a scan": trainers.numpyro_svi,
         "JAX, step by step": trainers.step_by_step,
@@ -95,6 +98,7 @@ def methods(command: Benchmark) -> dict:
     of_torch = {
         "PyTorch, eager": partial(trainers.pytorch, compiled=False),
         "PyTorch, compiled": partial(trainers.pytorch, compiled=True),
+        TORCH_HALF: partial(trainers.pytorch, compiled=True, autocast=True),
     }
     return of_jax | (of_torch if command.peers else {})
 
@@ -184,14 +188,20 @@ def summary(rows: list[dict], config: dict) -> str:
     """The answer in one line."""
     num_seeds, parts = config["num_seeds"], []
     for batch_size, of_peers in ratios(rows).items():
-        cost = num_seeds * of_peers.pop(AT_ONCE)
+        cost, fresh = num_seeds * of_peers.pop(AT_ONCE), of_peers.pop(FRESH)
+        half = 1 / of_peers.pop(HALF)
+        if TORCH_HALF in of_peers:
+            of_torch = of_peers.pop(TORCH_HALF) * half
+            halves = f"bfloat16 {half:.2f} times float32 and {of_torch:.2f} times PyTorch's"
+        else:
+            halves = f"bfloat16 {half:.2f} times float32"
         peers = ", ".join(f"{ratio:.2f} x {name}" for name, ratio in of_peers.items())
         ours = next(r for r in rows if (r["batch_size"], r["method"]) == (batch_size, OURS))
         parts.append(
             f"batch {batch_size}: {ours['steps_per_second']:.0f} steps/s, {peers}, "
             f"{ours['share_of_gemm']:.0%} of the products' ceiling, "
-            f"{ours['share_of_roofline']:.0%} of the roofline, {num_seeds} seeds at once cost "
-            f"{cost:.2f} times one"
+            f"{ours['share_of_roofline']:.0%} of the roofline, fresh bits cost {fresh - 1:.0%} "
+            f"more, {num_seeds} seeds at once {cost:.2f} times one, {halves}"
         )
     return "; ".join(parts)
 

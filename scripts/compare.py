@@ -80,10 +80,14 @@ def train(name, dataset, command, *, num_seeds, latent_dim=None):
             command.train,
             num_seeds=num_seeds,
             config=config,
-            on_epoch=lambda report: advance(
-                note=f"validation {report.validation['objective']:.2f} nats"
-            ),
+            on_epoch=lambda reports: advance(note=note(reports)),
         )
+
+
+def note(reports) -> str:
+    """The validation objective of every seed that is still trained."""
+    values = [f"{report.validation['objective']:.2f}" for report in reports if report]
+    return f"validation {', '.join(values)} nats"
 
 
 def score(key, trained, command, x):
@@ -107,6 +111,8 @@ def score(key, trained, command, x):
 def decoders(trained, dataset, command):
     """The decoders whose inferences are compared: of a 2-d latent, and of the table's VAE."""
     large = trained.get("vae") or train("vae", dataset, command, num_seeds=1)
+    if command.latent_dim == CONTOUR_DIM:
+        return large[:1]
     small = train("vae", dataset, command, num_seeds=1, latent_dim=CONTOUR_DIM)
     return [small[0], large[0]]
 

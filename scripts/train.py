@@ -3,6 +3,7 @@
 python scripts/train.py vae                          seed VAE on digits: about 1 min on 2 CPU cores
 python scripts/train.py mixture --num-components 20 --out runs/mixture20
 python scripts/train.py vae --data.name mnist --train.num-epochs 50
+python scripts/train.py vae --num-seeds 4            four runs at once: runs/vae/seed-0 ... seed-3
 
 RUN/report.html has the held-out ELBO or evidence (nats per image) and the curve. The same command
 again continues a run that was killed; a finished one is shown as it is.
@@ -23,37 +24,59 @@ def main(command: TrainCommand) -> None:
     config = RunConfig(command.name, command.system, command.train, command.data)
     console.banner(seed=command.train.seed, config=config)
     dataset = arrays.load(command.data)
-    job = trained.prepare(command.folder, config, dataset, overwrite=command.overwrite)
-    run = train(job)
-    table = training_report.write(jax.random.key(command.train.seed), run, dataset)
-    console.print_table(table)
-    console.show(f"run: {command.folder}   (report: {command.folder / 'report.html'})")
-    console.show(f"next: python scripts/sample.py {command.folder}")
-    console.show(f"      python scripts/infer.py {command.folder}")
+    jobs = [
+        trained.prepare(folder, config._replace(train=loop), dataset, overwrite=command.overwrite)
+        for folder, loop in command.runs.items()
+    ]
+    tables = []
+    for run in train(jobs):
+        key = jax.random.key(run.config.train.seed)
+        written = training_report.write(key, run, dataset)
+        tables.append(written.scores)
+        for line in written.warnings:
+            console.warn(line)
+        console.show(f"run: {run.folder}   (report: {run.folder / 'report.html'})")
+    console.print_table(training_report.over_seeds(tables))
+    console.show(f"next: python scripts/sample.py {jobs[0].folder}")
+    console.show(f"      python scripts/infer.py {jobs[0].folder}")
 
 
-def train(job):
-    """Train what is left of a job under a progress bar."""
+def train(jobs):
+    """Train what is left of the jobs under a progress bar."""
+    from vae_jax import trained
+
+    for job in jobs:
+        announce(job)
+    first = min(jobs, key=lambda job: job.num_epochs_done)
+    if first.is_finished:
+        return trained.train_together(jobs)
+    num_epochs = 1 if first.system.fit else first.config.train.num_epochs
+    with console.progress(f"training {first.config.system}", total=num_epochs) as advance:
+        advance(first.num_epochs_done)
+        return trained.train_together(jobs, on_epoch=lambda reports: advance(1, note=note(reports)))
+
+
+def announce(job) -> None:
+    """What is done of a job already."""
     from vae_jax import trained
 
     if job.is_finished:
         console.message(f"{job.folder} is finished: showing it, --overwrite trains it anew")
-        return trained.train(job)
-    if job.num_epochs_done:
+    elif job.num_epochs_done:
         console.message(f"{job.folder}: going on after epoch {job.num_epochs_done}")
         for name, (then, now) in trained.changed_versions(job.folder).items():
             console.warn(f"{name} was {then} and is {now}: no longer the unbroken run bit by bit")
-    num_epochs = 1 if job.system.fit else job.config.train.num_epochs
-    with console.progress(f"training {job.config.system}", total=num_epochs) as advance:
-        advance(job.num_epochs_done)
-        return trained.train(job, on_epoch=lambda report: advance(1, note=note(report)))
 
 
-def note(report) -> str:
-    """The objectives of one epoch."""
-    means = {"train": report.train, "validation": report.validation}
-    values = {name: metrics["objective"] for name, metrics in means.items() if metrics}
-    return ", ".join(f"{name} {value:.2f}" for name, value in values.items()) + " nats"
+def note(reports) -> str:
+    """The mean objectives of the seeds that are still trained."""
+    active = [report for report in reports if report]
+    means = {
+        "train": [report.train["objective"] for report in active if report.train],
+        "validation": [report.validation["objective"] for report in active],
+    }
+    shown = [f"{name} {sum(values) / len(values):.2f}" for name, values in means.items() if values]
+    return f"{', '.join(shown)} nats" + (f" ({len(active)} seeds)" if len(reports) > 1 else "")
 
 
 if __name__ == "__main__":

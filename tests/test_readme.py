@@ -69,7 +69,7 @@ def check_evidence(names: dict, log_evidence) -> None:
 def check_means(names: dict, mean, scale) -> None:
     """Posterior means over 16 chains within 5 standard errors of chain means."""
     z = np.asarray(names["draws"].z, np.float64)[..., 0]
-    assert z.shape == (8, 16, 400)
+    assert z.shape == (8, 16, 1000)
     chain_means = z.mean(axis=2)
     stderr = chain_means.std(axis=1, ddof=1) / 4
     np.testing.assert_array_less(np.abs(chain_means.mean(axis=1) - mean), 5 * stderr)

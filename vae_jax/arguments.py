@@ -8,12 +8,13 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Union
 
 import tyro
 
+from vae_jax import config_file
 from vae_jax.configs import ConfigError, DataConfig, TrainConfig
 from vae_jax.systems import SYSTEMS
 
@@ -28,10 +29,13 @@ class TrainCommand:
     """Train one system; the run folder holds its config, checkpoints, metrics and figures.
 
     Attributes:
-        system: which, and its config.
+        system: which, and its config; --config FILE.json takes both, and the rest, from a run's
+            config.json.
         train: the loop.
         data: the data.
         out: run folder; runs/SYSTEM if unset.
+        num_seeds: runs that are trained at once, each in its folder OUT/seed-N; the first seed is
+            that of the loop.
         overwrite: replace the run that is in the folder.
     """
 
@@ -39,7 +43,12 @@ class TrainCommand:
     train: TrainConfig = field(default_factory=TrainConfig)
     data: DataConfig = field(default_factory=DataConfig)
     out: Path | None = None
+    num_seeds: int = 1
     overwrite: bool = False
+
+    def __post_init__(self):
+        if self.num_seeds < 1:
+            raise ConfigError(f"num_seeds is {self.num_seeds}: expected at least 1")
 
     @property
     def name(self) -> str:
@@ -47,19 +56,26 @@ class TrainCommand:
         return next(name for name, (kind, _) in SYSTEMS.items() if type(self.system) is kind)
 
     @property
-    def folder(self) -> Path:
-        """Where the run goes."""
-        return self.out or Path("runs") / self.name
+    def runs(self) -> dict[Path, TrainConfig]:
+        """Where each run goes -> its loop, which has its seed."""
+        folder = self.out or Path("runs") / self.name
+        if self.num_seeds == 1:
+            return {folder: self.train}
+        seeds = range(self.train.seed, self.train.seed + self.num_seeds)
+        return {folder / f"seed-{seed}": replace(self.train, seed=seed) for seed in seeds}
 
 
 def parse_train(args: list[str]) -> TrainCommand:
     """The arguments of train.py: a key of `SYSTEMS`, its options, --train.*, --data.*, --out.
 
+    `--config FILE` stands for all that a run's config.json, or a part of one, says; arguments
+    beside it have the last word.
+
     Raises:
-        ConfigError: wrong arguments, in one line.
+        ConfigError: wrong arguments or a file that cannot be read, in one line.
         SystemExit: after --help.
     """
-    return parse(tyro.conf.CascadeSubcommandArgs[TrainCommand], args)
+    return parse(tyro.conf.CascadeSubcommandArgs[TrainCommand], config_file.expand(args))
 
 
 def parse(command: Any, args: list[str]) -> Any:

@@ -3,6 +3,7 @@
 Configs are hashable, cross no `jit` and never enter the mathematics: builders read them once.
 """
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -21,6 +22,9 @@ Head = Literal[
     "negative_binomial",
 ]
 
+Noise = Literal["fixed", "fresh"]
+NetworkName = Literal["mlp", "conv", "residual"]
+ComputeDtype = Literal["float32", "bfloat16"]
 PosteriorName = Literal["mean_field", "full_rank", "planar", "coupling", "iaf"]
 PriorName = Literal["standard_normal", "mixture", "vamp", "flow"]
 Schedule = Literal["constant", "cosine", "staged"]
@@ -73,17 +77,27 @@ class DataConfig:
             discretized_logistic, logistic_mixture, categorical (whole levels), poisson,
             negative_binomial (counts).
         data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
-        seed: of the 70/10/20 split and of the dequantization noise.
+        seed: of the 70/10/20 split and of the noise.
+        noise: fixed (bits by a threshold at half the levels, pixels dequantized once), or fresh:
+            each training step draws its bits or its dequantization anew.
     """
 
     name: str = "digits"
     observation: Head = "bernoulli"
     data_dir: str | None = None
     seed: int = 0
+    noise: Noise = "fixed"
 
     def __post_init__(self):
         _check(bool(self.name), "name", self.name, "a data set or a path")
         _check_head("observation", self.observation)
+        _check_name(self.noise, Noise, "noise")
+        _check(
+            self.noise == "fixed" or REPRESENTATIONS[self.observation] in ("bits", "unit"),
+            "noise",
+            self.noise,
+            f"fixed, for {self.observation} sees levels as they are stored",
+        )
         _check(self.seed >= 0, "seed", self.seed, "at least 0")
 
 
@@ -98,6 +112,7 @@ class ObservationSpec:
         num_levels: grey levels of the source; those of a head of levels.
         num_components: of each pixel's logistic_mixture.
         fixed_scale: of gaussian_fixed.
+        image_shape: (height, width) where x is an image, row by row.
     """
 
     dim: int
@@ -106,6 +121,7 @@ class ObservationSpec:
     num_levels: int = 256
     num_components: int = 5
     fixed_scale: float = 0.1
+    image_shape: tuple[int, int] | None = None
 
     def __post_init__(self):
         _check(self.dim >= 1, "dim", self.dim, "at least 1")
@@ -114,6 +130,12 @@ class ObservationSpec:
             _check(getattr(self, field) > 0, field, getattr(self, field), "a positive number")
         _check(self.num_levels >= 2, "num_levels", self.num_levels, "at least 2")
         _check(self.num_components >= 1, "num_components", self.num_components, "at least 1")
+        _check(
+            self.image_shape is None or math.prod(self.image_shape) == self.dim,
+            "image_shape",
+            self.image_shape,
+            f"{self.dim} pixels",
+        )
 
     @property
     def representation(self) -> Representation:
@@ -248,15 +270,70 @@ class PriorConfig:
 
 
 @dataclass(frozen=True)
+class NetworkConfig:
+    """The bodies of encoder and decoder, mirror images of each other.
+
+    Attributes:
+        name: mlp; conv (convolutions of stride 2, then dense layers); residual (with residual
+            blocks between them).
+        channels: of each convolution of stride 2, from the image inwards.
+        dtype: of the layers' products in training; params, losses, the optimizer, validation and
+            all inference are float32.
+    """
+
+    name: NetworkName = "mlp"
+    channels: tuple[int, ...] = (32, 64)
+    dtype: ComputeDtype = "float32"
+
+    def __post_init__(self):
+        _check_name(self.name, NetworkName)
+        _check_name(self.dtype, ComputeDtype, "dtype")
+        is_wide = bool(self.channels) and all(width >= 1 for width in self.channels)
+        _check(is_wide, "channels", self.channels, "positive numbers, one at least")
+
+    @property
+    def num_blocks(self) -> int:
+        """Residual blocks of each level."""
+        return 2 if self.name == "residual" else 0
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How Adam moves the params; its rate is the loop's.
+
+    Attributes:
+        clip_norm: longest gradient of a batch; longer ones are scaled down. As it is if unset.
+        average_decay: of the moving average of the params that is evaluated and kept; 0 keeps the
+            params themselves.
+    """
+
+    clip_norm: float | None = None
+    average_decay: float = 0.0
+
+    def __post_init__(self):
+        _check(
+            self.clip_norm is None or self.clip_norm > 0,
+            "clip_norm",
+            self.clip_norm,
+            "a positive number",
+        )
+        _check(
+            0 <= self.average_decay < 1, "average_decay", self.average_decay, "from 0 to below 1"
+        )
+
+
+@dataclass(frozen=True)
 class VAEConfig:
     """The seed VAE: encoder x-512-256-2L, ReLU, decoder L-256-512-x, trained on the ELBO.
 
     Attributes:
         latent_dim: L, the number of latent dimensions.
-        hidden_dims: widths of the encoder's hidden layers; the decoder has them reversed.
+        hidden_dims: widths of the encoder's dense layers; the decoder has them reversed.
         objective: what it maximises.
         posterior: the family of q(z | x).
         prior: the family of p(z).
+        network: the bodies of encoder and decoder.
+        optimizer: clipping and averaging.
     """
 
     latent_dim: int = 16
@@ -264,6 +341,8 @@ class VAEConfig:
     objective: ObjectiveConfig = ObjectiveConfig()
     posterior: PosteriorConfig = PosteriorConfig()
     prior: PriorConfig = PriorConfig()
+    network: NetworkConfig = NetworkConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
 
     def __post_init__(self):
         _check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")

@@ -7,7 +7,7 @@ trace. Its checkpoints hold the loop's `Progress`, so that one file serves resum
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from vae_jax.data import arrays
 from vae_jax.data.dataset import Dataset
 from vae_jax.records import from_dict, to_plain
 from vae_jax.runs import CHECKPOINTS, METRICS, RunConfig
-from vae_jax.systems.base import System
+from vae_jax.systems.base import System, observing
 from vae_jax.training import EpochReport, NonFiniteError, Progress
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
@@ -123,7 +123,7 @@ def prepare(
             checkpoint.
     """
     folder = Path(folder).absolute()
-    system = systems.build(config.system, config.config, dataset.spec)
+    system = observing(systems.build(config.system, config.config, dataset.spec), dataset.observe)
     goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
     progress = None
     if goes_on and checkpoints.latest_step(folder / CHECKPOINTS) is not None:
@@ -132,46 +132,41 @@ def prepare(
 
 
 def train(
-    job: Job,
-    *,
-    on_epoch: Callable[[EpochReport], None] | None = None,
-    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+    job: Job, *, on_epoch: Callable[[EpochReport], None] | None = None, **options
 ) -> TrainedRun:
-    """Train to the end what `prepare` found, into its folder; a finished run is left as it is.
+    """`train_together` of one job; `on_epoch` takes its report."""
+    reports = on_epoch and (lambda reports: on_epoch(reports[0]))
+    (run,) = train_together([job], on_epoch=reports, **options)
+    return run
+
+
+def train_together(
+    jobs: Sequence[Job],
+    *,
+    on_epoch: Callable[[tuple[EpochReport | None, ...]], None] | None = None,
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> list[TrainedRun]:
+    """Train to the end what `prepare` found, into the folders; finished runs are left as they are.
 
     A run that was stopped and goes on ends in the params of one that was not, bit by bit on the
-    same machine.
+    same machine and with the same jobs beside it.
 
     Args:
-        job: from `prepare`.
-        on_epoch: called after every epoch.
+        jobs: from `prepare`; they differ in folder and seed alone.
+        on_epoch: called after every epoch with a report for each unfinished job, None for one that
+            has stopped.
         seconds_between_checkpoints: how often the progress is saved besides at the end.
 
     Returns:
-        The run.
+        The runs.
 
     Raises:
         InputError: data that cannot be trained on; then nothing was written.
-        NonFiniteError: training met NaN; the folder holds the best state so far.
+        NonFiniteError: training met NaN; the folders hold the best states so far.
     """
-    if job.is_finished:
-        return load(job.folder)
-    record = _recorder(job, on_epoch or (lambda report: None), seconds_between_checkpoints)
-    try:
-        result = training.fit(
-            jax.random.key(job.config.train.seed),
-            job.system,
-            job.dataset.train,
-            job.dataset.validation,
-            job.config.train,
-            on_epoch=record,
-            resume_from=job.progress,
-        )
-    except NonFiniteError as error:
-        _save_best(job, error.result.progress)
-        raise
-    _save(job.folder, result.progress or _exact_progress(result))
-    return load(job.folder)
+    if unfinished := [job for job in jobs if not job.is_finished]:
+        _train_unfinished(unfinished, on_epoch, seconds_between_checkpoints)
+    return [load(job.folder) for job in jobs]
 
 
 def load(folder: str | Path) -> TrainedRun:
@@ -251,11 +246,40 @@ def changed_versions(folder: str | Path) -> dict[str, tuple]:
     }
 
 
+def _train_unfinished(jobs, on_epoch, seconds_between) -> None:
+    records = [_recorder(job, seconds_between) for job in jobs]
+
+    def record_all(reports):
+        for record, report in zip(records, reports, strict=True):
+            if report is not None:
+                record(report)
+        if on_epoch:
+            on_epoch(reports)
+
+    first = jobs[0]
+    try:
+        results = training.fit_seeds(
+            jnp.stack([jax.random.key(job.config.train.seed) for job in jobs]),
+            first.system,
+            first.dataset.train,
+            first.dataset.validation,
+            first.config.train,
+            on_epoch=record_all,
+            resume_from=[job.progress for job in jobs],
+        )
+    except NonFiniteError as error:
+        for job, result in zip(jobs, error.results, strict=True):
+            _save_best(job, result.progress)
+        raise
+    for job, result in zip(jobs, results, strict=True):
+        _save(job.folder, result.progress or _exact_progress(result))
+
+
 def _content(config: RunConfig, dataset: Dataset) -> dict:
     return {**to_plain(config), "images": to_plain(describe(dataset))}
 
 
-def _recorder(job: Job, on_epoch, seconds_between):
+def _recorder(job: Job, seconds_between):
     """Write what an epoch gave; the first one begins the folder."""
     first, last_saved = job.num_epochs_done + 1, time.monotonic()
 
@@ -269,7 +293,6 @@ def _recorder(job: Job, on_epoch, seconds_between):
         if report.progress is not None and time.monotonic() - last_saved >= seconds_between:
             _save(job.folder, report.progress)
             last_saved = time.monotonic()
-        on_epoch(report)
 
     return record
 

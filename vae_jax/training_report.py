@@ -1,6 +1,8 @@
 """What a person sees of one training run: its scores on held-out images, and its curve."""
 
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from bayes_jax import Evidence, GenerativeModel, importance_draws
-from vae_jax import plots, report, runs
+from vae_jax import latent_units, plots, report, runs
 from vae_jax.data.dataset import Dataset
 from vae_jax.report import Picture
 from vae_jax.tables import Column, Table
@@ -24,13 +26,26 @@ _COLUMNS = [
     Column("kind", "kind"),
     Column("num_images", "images"),
 ]
+_SPREAD = Column("spread", "sd over seeds", ".3f")
 _NOTE = (
     "log p(x): mean over all images of the split, ± standard error over images. kind: 'exact' is "
     "the value, 'lower' a bound below it in expectation (infer.py gives tighter ones)."
 )
 
 
-def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> Table:
+class Written(NamedTuple):
+    """What a person is shown of a run.
+
+    Attributes:
+        scores: of the held-out images.
+        warnings: one line each.
+    """
+
+    scores: Table
+    warnings: list[str]
+
+
+def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> Written:
     """Score a run and write results, curve and page into its folder.
 
     Args:
@@ -39,21 +54,41 @@ def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> Table:
         dataset: its data.
 
     Returns:
-        The table of scores.
+        The table of scores, and what is wrong.
     """
     metrics = runs.read_metrics(run.folder)
     seconds = sum(row["seconds"] for row in metrics)
     title = f"{run.config.system} on {dataset.name}"
-    table = Table(f"Held-out images: {title}", score_rows(key, run, dataset), _COLUMNS, _NOTE)
+    scores = Table(f"Held-out images: {title}", score_rows(key, run, dataset), _COLUMNS, _NOTE)
+    units = []
+    if run.generative.guide is not None:
+        x = jnp.asarray(dataset.validation, jnp.float32)
+        units = [latent_units.unit_table(run.generative, x)]
     report.write(
         run.folder,
         title=f"Training run: {title}",
         intro=_introduction(run, dataset, seconds),
-        tables=[table],
+        tables=[scores, *units],
         figures=_curve(run.config.system, metrics),
         meta=runs.meta(run.config, seconds=seconds),
     )
-    return table
+    return Written(scores, list(filter(None, map(latent_units.collapse_warning, units))))
+
+
+def over_seeds(tables: Sequence[Table]) -> Table:
+    """Those of the same system from several seeds as one: means, and their spread."""
+    first = tables[0]
+    if len(tables) == 1:
+        return first
+    rows = []
+    for index, row in enumerate(first.rows):
+        values = np.array([table.rows[index]["log_prob"] for table in tables])
+        errors = np.array([table.rows[index]["stderr"] for table in tables])
+        # The seeds share their images: their errors do not average out.
+        spread = {"spread": values.std(ddof=1), "num_seeds": len(values)}
+        rows.append(row | {"log_prob": values.mean(), "stderr": errors.mean()} | spread)
+    columns = [*first.columns, Column("num_seeds", "seeds"), _SPREAD]
+    return first._replace(rows=rows, columns=columns)
 
 
 def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dict]:

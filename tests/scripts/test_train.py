@@ -15,8 +15,9 @@ from vae_jax.training import evaluate
 from .conftest import SCRIPTS, TINY
 
 
-def rows_of(folder):
-    return json.loads((folder / "results.json").read_text())["rows"]
+def rows_of(folder, table="training"):
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    return [row for row in rows if row["table"] == table]
 
 
 def test_help_is_quick_and_names_every_system(help_of):
@@ -71,6 +72,23 @@ def test_the_scores_of_a_vae_agree_with_the_loops(vae_run):
         assert (elbo["kind"], elbo["num_images"]) == ("lower", len(x))
 
 
+def test_every_latent_unit_has_a_row(vae_run):
+    run = trained.load(vae_run)
+    rows = rows_of(vae_run, "units")
+    assert sorted(row["unit"] for row in rows) == [0, 1, 2]
+    x = trained.load_data(run).validation
+    kl = np.mean(evaluate(jax.random.key(0), run.system, run.progress.best_state, x)["kl"])
+    assert sum(row["kl"] for row in rows) == pytest.approx(float(kl), rel=1e-3)
+
+
+def test_a_collapsed_model_is_told_of(run, tmp_path):
+    """A KL of a thousandfold weight leaves nothing in z."""
+    options = ["--objective.name", "beta", "--objective.beta", 1000, "--train.learning-rate", 0.01]
+    done = run("train", "vae", *TINY, *options, "--out", tmp_path / "run")
+    assert done.code == 0
+    assert "warning: posterior collapse: 0 of 3 latent units" in done.err
+
+
 def test_the_score_of_a_mixture_is_its_evidence(mixture_run):
     run = trained.load(mixture_run)
     x = trained.load_data(run).test.astype(float)
@@ -93,6 +111,27 @@ def test_the_same_command_again_shows_the_finished_run(run, vae_run):
     assert [row["log_prob"] for row in rows_of(vae_run)] == [row["log_prob"] for row in before[1]]
 
 
+def test_seeds_are_trained_at_once_into_runs_of_their_own(run, vae_run, tmp_path):
+    """One table shows their mean and spread, and each goes on as if it had been alone."""
+    args = ["vae", *TINY, "--num-seeds", 2, "--out", tmp_path]
+    done = run("train", *args)
+    assert done.code == 0
+    assert "sd over seeds" in done.out
+    assert f"next: python scripts/sample.py {tmp_path / 'seed-0'}" in done.out
+    seeds = [trained.load(tmp_path / f"seed-{seed}") for seed in (0, 1)]
+    assert [one.config.train.seed for one in seeds] == [0, 1]
+    scores = [
+        [row["log_prob"] for row in rows_of(folder)]
+        for folder in (vae_run, tmp_path / "seed-0", tmp_path / "seed-1")
+    ]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-4)
+    assert np.min(np.abs(np.subtract(*scores[1:]))) > 1e-3
+    mean = np.mean(scores[1:], axis=0)[0]
+    assert f"{mean:.3f}" in done.out
+    again = run("train", *args)
+    assert again.err.count("is finished") == 2
+
+
 GREY = "grey.npy"
 
 
@@ -104,6 +143,7 @@ GREY = "grey.npy"
         (["vae", "--data.name", GREY], "pixels from 255 to 255, expected floats in [0, 1]"),
         (["ppca"], "ppca on a bernoulli head: expected observation gaussian"),
         (["vae", "--train.batch-size", "2000"], "batch_size is 2000"),
+        (["vae", "--num-seeds", "0"], "num_seeds is 0: expected at least 1"),
         (["vae", "--train.num-epochs", "0"], "num_epochs is 0: expected at least 1"),
         (["vae", *TINY, "--train.learning-rate", "1e38"], "is not finite"),
         (["mixture", "--num-components", "5000"], "num_components is 5000"),

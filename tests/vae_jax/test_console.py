@@ -133,8 +133,8 @@ def test_every_system_has_its_subcommand(name):
     assert command.system == SYSTEMS[name][0]()
     assert command.train == configs.TrainConfig(seed=5)
     assert command.data == configs.DataConfig(name="mnist")
-    assert str(command.folder) == f"runs/{name}"
-    assert str(arguments.parse_train([name, "--out", "there"]).folder) == "there"
+    assert [*map(str, command.runs)] == [f"runs/{name}"]
+    assert [*map(str, arguments.parse_train([name, "--out", "there"]).runs)] == ["there"]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """A data set as arrays: disjoint and stable splits, and both views of a pixel."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from bayes_jax.errors import InputError
 from vae_jax.configs import DataConfig
 from vae_jax.data import arrays
+from vae_jax.data.fresh import fresh_bits, fresh_unit
 from vae_jax.data.sources import GivenSplit, load_raw
 
 PARTS = ("train", "validation", "test")
@@ -153,3 +157,50 @@ def test_binarized_mnist_keeps_its_split(data_dir):
     assert dataset.train_labels is None
     with pytest.raises(InputError, match="binarized_mnist has 2 grey levels"):
         arrays.load(DataConfig("binarized_mnist", "gaussian", str(data_dir)))
+
+
+# --- noise drawn anew ----------------------------------------------------------------------------
+
+
+def test_fresh_bits_have_the_levels_as_their_probabilities():
+    levels = jnp.arange(0, 256, 5, dtype=jnp.float32)
+    draws = jax.vmap(fresh_bits(256), (0, None))(jax.random.split(jax.random.key(0), 4000), levels)
+    assert set(np.unique(draws)) == {0.0, 1.0}
+    p = np.asarray(levels) / 255
+    errors = (np.asarray(draws).mean(0) - p) / np.sqrt(np.maximum(p * (1 - p), 1e-9) / 4000)
+    assert np.abs(errors).max() < 4.5
+    assert fresh_bits(256) is fresh_bits(256)
+
+
+def test_fresh_pixels_are_uniform_within_their_level():
+    levels = jnp.array([0.0, 3.0, 16.0])
+    draws = jax.vmap(fresh_unit(17), (0, None))(jax.random.split(jax.random.key(0), 4000), levels)
+    noise = 17 * np.asarray(draws) - np.asarray(levels)
+    assert (np.asarray(draws) > 0).all()
+    assert (np.asarray(draws) < 1).all()
+    for column in noise.T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("observation", ["bernoulli", "gaussian"])
+def test_fresh_noise_keeps_levels_for_training_and_draws_the_rest_once(observation):
+    fixed = arrays.load(DataConfig("digits", observation))
+    fresh = arrays.load(DataConfig("digits", observation, noise="fresh"))
+    again = arrays.load(DataConfig("digits", observation, noise="fresh"))
+    assert fresh.train.dtype == np.uint8
+    assert fresh.train.max() == 16
+    np.testing.assert_array_equal(fresh.validation, again.validation)
+    assert fresh.observe is again.observe
+    assert fixed.observe is None
+    seen = np.asarray(fresh.observe(jax.random.key(0), jnp.asarray(fresh.train, jnp.float32)))
+    if observation == "gaussian":
+        np.testing.assert_array_equal(fresh.test, fixed.test)
+        np.testing.assert_array_equal(np.floor(17 * seen), fresh.train)
+    else:
+        assert abs(seen.mean() - fresh.train.mean() / 16) < 0.005
+        assert abs(fresh.test.mean() - fresh.train.mean() / 16) < 0.02
+
+
+def test_levels_have_no_fresh_noise():
+    with pytest.raises(ValueError, match=r"noise is 'fresh': expected fixed, for categorical"):
+        DataConfig("digits", "categorical", noise="fresh")

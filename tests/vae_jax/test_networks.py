@@ -1,11 +1,13 @@
-"""The MLP is the affine maps and ReLUs it claims to be."""
+"""Networks are the maps they claim to be: affine ones, and convolutions that keep their place."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_jax.networks import MLP, with_output_bias
+from bayes_jax.errors import InputError
+from vae_jax.configs import NetworkConfig, ObservationSpec
+from vae_jax.networks import MLP, ConvDecoder, ConvEncoder, make_networks, with_output_bias
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +39,80 @@ def test_output_bias_moves_the_output_and_nothing_else(params):
     before, after = (MLP((5, 4), 3).apply(p, features) for p in (params, moved))
     np.testing.assert_allclose(after - before, jnp.tile(shift, (7, 1)), atol=1e-5)
     assert jax.tree.structure(moved) == jax.tree.structure(params)
+
+
+# --- convolutions --------------------------------------------------------------------------------
+
+SHAPES = [(8, 8), (7, 5), (28, 20)]
+
+
+def networks(shape, *, num_blocks=0, num_per_pixel=3):
+    options = {"channels": (4, 6), "num_blocks": num_blocks}
+    encoder = ConvEncoder(shape, hidden_dims=(9,), output_dim=5, **options)
+    decoder = ConvDecoder(shape, hidden_dims=(9,), num_per_pixel=num_per_pixel, **options)
+    return encoder, decoder
+
+
+def noisy(params):
+    return jax.tree.map(
+        lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params
+    )
+
+
+@pytest.mark.parametrize("num_blocks", [0, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_convolutions_read_and_give_images_of_any_size(shape, num_blocks):
+    encoder, decoder = networks(shape, num_blocks=num_blocks)
+    dim = shape[0] * shape[1]
+    inputs = {encoder: (dim, 5), decoder: (2, 3 * dim)}
+    for network, (num_in, num_out) in inputs.items():
+        features = jax.random.normal(jax.random.key(1), (6, num_in))
+        params = noisy(network.init(jax.random.key(0), features[0]))
+        batched = jax.vmap(network.apply, (None, 0))(params, features)
+        assert batched.shape == (6, num_out)
+        one = network.apply(params, features[2])
+        np.testing.assert_allclose(batched[2], one, rtol=1e-3, atol=1e-4)
+
+        def loss(params, network=network, features=features):
+            return jnp.sum(jax.vmap(network.apply, (None, 0))(params, features) ** 2)
+
+        moved = jax.tree.leaves(jax.grad(loss)(params))
+        assert all(bool(jnp.any(leaf != 0)) for leaf in moved)
+
+
+def test_a_level_sees_its_surroundings_and_nothing_else():
+    """A change in one place of the inner image shows around that place, in every channel."""
+    shape = (16, 12)
+    _, decoder = networks(shape)
+    params = noisy(decoder.init(jax.random.key(0), jnp.zeros(2)))
+    dense = params["params"]["MLP_0"]["output"]
+
+    def decoded(change):
+        bias = dense["bias"].reshape(4, 3, 6).at[1, 2].add(change).reshape(-1)
+        layers = {**params["params"]["MLP_0"], "output": {**dense, "bias": bias}}
+        return decoder.apply({"params": {**params["params"], "MLP_0": layers}}, jnp.zeros(2))
+
+    difference = np.abs(np.asarray(decoded(5.0) - decoded(0.0))).reshape(*shape, 3)
+    rows, columns, channels = np.nonzero(difference > 1e-5)
+    assert set(channels) == {0, 1, 2}
+    # Place (1, 2) of an image a quarter of the size, and what three kernels of 3 reach.
+    assert (rows.min(), rows.max()) >= (0, 4)
+    assert rows.max() <= 12
+    assert columns.min() >= 4
+    assert difference[4:8, 8:12].max() > 0
+
+
+def test_every_pixel_starts_from_a_bias_of_its_own():
+    _, decoder = networks((7, 5))
+    params = decoder.init(jax.random.key(0), jnp.zeros(2))
+    bias = jax.random.normal(jax.random.key(1), (105,))
+    moved = decoder.apply(with_output_bias(params, bias), jnp.zeros(2))
+    np.testing.assert_allclose(moved - decoder.apply(params, jnp.zeros(2)), bias, atol=1e-5)
+
+
+def test_convolutions_of_what_is_no_image_are_refused():
+    spec = ObservationSpec(6, "bernoulli")
+    with pytest.raises(InputError, match=r"network conv .* expected images, or mlp"):
+        make_networks(
+            NetworkConfig("conv"), (8,), spec, num_encoder_features=4, num_decoder_features=6
+        )

@@ -128,12 +128,13 @@ def test_overwrite_begins_anew(config, dataset, unbroken, tmp_path):
 def test_a_run_that_met_nan_keeps_its_best_and_can_go_on(
     config, dataset, unbroken, tmp_path, monkeypatch
 ):
-    def check(epoch, *args):
-        if epoch == 4:
-            raise training.NonFiniteError("epoch 4: not finite", args[-1]())
+    check = training.fitting._check_finite
+
+    def check_epoch(progress, active, is_good, *rest):
+        check(progress, active, is_good & (progress.epoch + 1 != 4), *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_check_finite", check)
+        patch.setattr(training.fitting, "_check_finite", check_epoch)
         with pytest.raises(training.NonFiniteError):
             trained.train(trained.prepare(tmp_path, config, dataset))
     kept = trained.load(tmp_path)

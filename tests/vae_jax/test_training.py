@@ -12,7 +12,7 @@ from bayes_jax.estimates import exact_evidence
 from bayes_jax.model import GenerativeModel
 from vae_jax import checkpoints, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
-from vae_jax.systems.base import System
+from vae_jax.systems.base import System, observing
 from vae_jax.systems.vae import build_vae
 
 KEY = jax.random.key(7)
@@ -125,6 +125,36 @@ def test_evaluation_of_a_ragged_split_is_exact(batch_size):
     values = training.evaluate(KEY, system, jnp.float32(2), x, batch_size=batch_size)
     np.testing.assert_array_equal(values["objective"], 2 * x[:, 0])
     assert len(np.unique(values["noise"])) == 7
+
+
+def test_noise_is_drawn_anew_for_every_step_and_not_for_validation():
+    def add(state, key, batch, *, learning_rate):
+        return state + batch, {"objective": 0.0}
+
+    def observe(key, batch):
+        return jax.random.bernoulli(key, batch / 4, batch.shape).astype(jnp.float32)
+
+    plain = toy_system(
+        step=add,
+        evaluate=lambda state, key, batch: {"objective": batch[:, 0]},
+        init=lambda key, batch: jnp.zeros((8, 1)),
+    )
+    system = observing(plain, observe)
+    assert system is observing(plain, observe)
+    states = [np.zeros((8, 1))]
+    result = training.fit(
+        KEY,
+        system,
+        np.full((8, 1), 2, np.uint8),
+        np.full((8, 1), 3, np.uint8),
+        TrainConfig(num_epochs=20, batch_size=8),
+        on_epoch=lambda report: states.append(np.asarray(report.progress.state)),
+    )
+    draws = np.diff(states, axis=0)
+    assert set(draws.ravel()) == {0.0, 1.0}
+    assert 55 < draws.sum() < 105  # of 160, half
+    assert len({tuple(draw.ravel()) for draw in draws}) > 15
+    assert result.history[0].validation["objective"] == 3
 
 
 # --- when it stops, what it keeps ----------------------------------------------------------------
@@ -296,3 +326,51 @@ def test_unusable_data_are_one_line(system, data, train, message):
     with pytest.raises(InputError, match=message) as error:
         training.fit(KEY, system, train, data[1], CONFIG)
     assert "\n" not in str(error.value)
+
+
+# --- many seeds at once --------------------------------------------------------------------------
+
+
+def test_seeds_at_once_are_the_runs_that_each_would_be_alone(system, data):
+    """Different seeds stop at different epochs, and those that go on do not move the others."""
+    config = TrainConfig(num_epochs=12, batch_size=12, learning_rate=5e-2, patience=2)
+    keys = jax.random.split(jax.random.key(3), 3)
+    together = training.fit_seeds(keys, system, *data, config)
+    alone = [training.fit(key, system, *data, config) for key in keys]
+    assert len({result.num_epochs for result in alone}) > 1
+    for one, other in zip(together, alone, strict=True):
+        assert (one.num_epochs, one.best_epoch) == (other.num_epochs, other.best_epoch)
+        assert len(one.history) == len(other.history)
+        for left, right in zip(
+            jax.tree.leaves(one.progress), jax.tree.leaves(other.progress), strict=True
+        ):
+            np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-4)
+
+
+def test_seeds_report_and_resume_each_for_itself(system, data):
+    config = CONFIG
+    keys = jax.random.split(jax.random.key(4), 2)
+    reports = []
+    whole = training.fit_seeds(keys, system, *data, config, on_epoch=reports.append)
+    assert [[report.epoch for report in both] for both in reports] == [[n, n] for n in range(1, 5)]
+    resumed = training.fit_seeds(
+        keys, system, *data, config, resume_from=[report.progress for report in reports[1]]
+    )
+    assert_same([r.progress for r in resumed], [r.progress for r in whole])
+
+
+def test_a_seed_that_goes_wrong_is_named_and_no_seed_is_lost():
+    def step(state, key, batch, *, learning_rate):
+        return state + 1, {"objective": state, "kl": jnp.where(bad(key), jnp.nan, 0.0)}
+
+    def bad(key):
+        return jax.random.uniform(key) < 0.2
+
+    system = scripted(range(60))._replace(step=step)
+    config = TrainConfig(num_epochs=60, batch_size=4)
+    keys = jax.random.split(KEY, 3)
+    with pytest.raises(training.NonFiniteError, match=r"of seed \d of 3: train kl") as error:
+        training.fit_seeds(keys, system, ONE_STEP, ONE_STEP, config)
+    epochs = [result.num_epochs for result in error.value.results]
+    assert len(set(epochs)) == 1
+    assert [int(result.progress.state) for result in error.value.results] == epochs

@@ -1,7 +1,7 @@
 """Every model, the same data: trained alike, scored on the same test images in the same nats."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from vae_jax.configs import InferenceBudget, Track, TrainConfig
 from vae_jax.data.arrays import bits_per_dim
 from vae_jax.data.dataset import Dataset
 from vae_jax.objectives import active_units
+from vae_jax.systems.base import observing
 from vae_jax.timing import timed
 
 NUM_TIMED_SAMPLES = 1000
@@ -46,7 +47,7 @@ class Trained(NamedTuple):
         seed: of its training.
         generative: what it can do.
         history: one report per epoch.
-        seconds: of training, compilation included.
+        seconds: of training, compilation included; its share where seeds were trained at once.
     """
 
     name: str
@@ -118,46 +119,54 @@ def config_for(name: str, latent_dim: int) -> Any:
     return config_type(latent_dim=latent_dim) if has_latents else config_type()
 
 
-def train(
+def train(name: str, dataset: Dataset, train_config: TrainConfig, **options) -> Trained:
+    """Train one system on a data set, through the one loop; options are those of `train_seeds`."""
+    (trained,) = train_seeds(name, dataset, train_config, num_seeds=1, **options)
+    return trained
+
+
+def train_seeds(
     name: str,
     dataset: Dataset,
     train_config: TrainConfig,
     *,
+    num_seeds: int,
     config: Any,
-    on_epoch: Callable | None = None,
-) -> Trained:
-    """Train one system on a data set, through the one loop.
+    on_epoch: Callable[[tuple], None] | None = None,
+) -> list[Trained]:
+    """Train one system from several seeds at once, the first of them `train_config.seed`.
 
     Args:
         name: key of `SYSTEMS`.
         dataset: its training and validation splits are used.
-        train_config: epochs, batches, patience and seed.
+        train_config: epochs, batches, patience and first seed.
+        num_seeds: how many.
         config: of the system.
-        on_epoch: for progress.
+        on_epoch: for progress; takes a report for each seed, None for one that has stopped.
 
     Returns:
-        The fitted model.
+        The fitted models; each has its share of the seconds.
     """
-    system = systems.build(name, config, dataset.spec)
-    result = training.fit(
-        jax.random.key(train_config.seed),
+    system = observing(systems.build(name, config, dataset.spec), dataset.observe)
+    seeds = range(train_config.seed, train_config.seed + num_seeds)
+    results = training.fit_seeds(
+        jnp.stack([jax.random.key(seed) for seed in seeds]),
         system,
         dataset.train,
         dataset.validation,
         train_config,
         on_epoch=on_epoch,
     )
-    generative = system.generative(result.state)
-    return Trained(name, config, train_config.seed, generative, result.history, result.seconds)
-
-
-def train_seeds(
-    name: str, dataset: Dataset, train_config: TrainConfig, *, num_seeds: int, **options
-) -> list[Trained]:
-    """The same system from `num_seeds` training seeds, the first of them `train_config.seed`."""
     return [
-        train(name, dataset, replace(train_config, seed=train_config.seed + offset), **options)
-        for offset in range(num_seeds)
+        Trained(
+            name,
+            config,
+            seed,
+            system.generative(result.state),
+            result.history,
+            result.seconds / num_seeds,
+        )
+        for seed, result in zip(seeds, results, strict=True)
     ]
 
 

@@ -1,6 +1,7 @@
 """A data set as arrays: split, and binarized or dequantized, all fixed by one seed."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 from bayes_jax.errors import InputError
 from vae_jax.configs import REPRESENTATIONS, DataConfig, Head, ObservationSpec
 from vae_jax.data.dataset import Dataset
+from vae_jax.data.fresh import fresh_bits, fresh_unit
 from vae_jax.data.sources import GivenSplit, RawImages, load_raw
 
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
@@ -24,6 +26,9 @@ def load(config: DataConfig) -> Dataset:
     Bits: x = 1 where the level is in the upper half, level >= (num_levels - 1) / 2 (digits: 8 of
     0..16, MNIST: 128 of 0..255). Unit: x = (level + u) / num_levels with u ~ U(0, 1) drawn once by
     the data seed (Theis, van den Oord, Bethge 2016, arXiv 1511.01844). Levels, counts: as stored.
+    With fresh noise the training split stays grey levels, and `observe` makes bits or pixels of
+    them; validation and test images are drawn once by the data seed, bits from Bernoulli(level /
+    white).
 
     Args:
         config: which data, seen as what.
@@ -37,6 +42,7 @@ def load(config: DataConfig) -> Dataset:
     """
     raw = load_raw(config.name, config.data_dir)
     x = _observe(raw, config)
+    train = raw.images.reshape(len(x), -1) if config.noise == "fresh" else x
     indices = split_indices(len(x), raw.split, seed=config.seed)
     _, height, width = raw.images.shape
     spec = ObservationSpec(
@@ -44,15 +50,17 @@ def load(config: DataConfig) -> Dataset:
         head=config.observation,
         min_variance=1 / (12 * raw.num_levels**2),
         num_levels=raw.num_levels,
+        image_shape=(height, width),
     )
     labels = [None if raw.labels is None else raw.labels[index] for index in indices]
     return Dataset(
         config.name,
-        *(x[index] for index in indices),
+        *(part[index] for part, index in zip((train, x, x), indices, strict=True)),
         *labels,
         image_shape=(height, width),
         num_levels=raw.num_levels,
         spec=spec,
+        observe=_fresh(raw, config) if config.noise == "fresh" else None,
     )
 
 
@@ -97,6 +105,14 @@ def binarize(levels: UInt8[np.ndarray, "num dim"], num_levels: int) -> UInt8[np.
     return (levels >= (num_levels - 1) / 2).astype(np.uint8)
 
 
+def sample_bits(
+    levels: UInt8[np.ndarray, "num dim"], num_levels: int, *, seed: int
+) -> UInt8[np.ndarray, "num dim"]:
+    """1 with probability level / (num_levels - 1), else 0."""
+    draws = np.random.default_rng([seed, _NOISE_STREAM]).random(levels.shape, dtype=np.float32)
+    return (draws < levels / np.float32(num_levels - 1)).astype(np.uint8)
+
+
 def dequantize(
     levels: UInt8[np.ndarray, "num dim"], num_levels: int, *, seed: int
 ) -> Float32[np.ndarray, "num dim"]:
@@ -135,6 +151,8 @@ def bits_per_dim(
 def _observe(raw: RawImages, config: DataConfig) -> np.ndarray:
     levels = raw.images.reshape(len(raw.images), -1)
     representation = REPRESENTATIONS[config.observation]
+    if representation == "bits" and config.noise == "fresh":
+        return sample_bits(levels, raw.num_levels, seed=config.seed)
     if representation == "bits":
         return binarize(levels, raw.num_levels)
     if representation in ("levels", "counts"):
@@ -145,3 +163,8 @@ def _observe(raw: RawImages, config: DataConfig) -> np.ndarray:
             "expected observation bernoulli for binary images"
         )
     return dequantize(levels, raw.num_levels, seed=config.seed)
+
+
+def _fresh(raw: RawImages, config: DataConfig) -> Callable:
+    is_bits = REPRESENTATIONS[config.observation] == "bits"
+    return fresh_bits(raw.num_levels) if is_bits else fresh_unit(raw.num_levels)

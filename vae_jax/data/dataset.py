@@ -1,5 +1,6 @@
 """A data set as a model sees it: three splits of flattened observations."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ class Dataset(NamedTuple):
         image_shape: (height, width), dim = height * width.
         num_levels: grey levels of the source; a dequantized x is (level + u) / num_levels.
         spec: what systems need to know.
+        observe: `(key, levels) -> x` where `train` holds grey levels whose noise each training step
+            draws anew; else None.
     """
 
     name: str
@@ -33,3 +36,4 @@ class Dataset(NamedTuple):
     image_shape: tuple[int, int]
     num_levels: int
     spec: ObservationSpec
+    observe: Callable | None = None

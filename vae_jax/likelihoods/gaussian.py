@@ -12,13 +12,13 @@ def gaussian(features: Float[Array, " features"], *, min_scale: float) -> dist.D
     """Independent normal pixels, each with a scale of its own: min_scale + softplus(unconstrained).
 
     Args:
-        features: `[2 * dim]`, loc followed by the unconstrained scale.
+        features: `[dim * 2]`, of each pixel its loc and unconstrained scale.
         min_scale: floor of the scale, the square root of the least variance.
 
     Returns:
         A distribution with event shape `[dim]`.
     """
-    loc, unconstrained = jnp.split(features, 2)
+    loc, unconstrained = features.reshape(-1, 2).T
     return normal(loc, positive_scale(unconstrained, min_scale=min_scale))
 
 
@@ -42,10 +42,10 @@ def gaussian_features(
         min_scale: floor of the scale.
 
     Returns:
-        `[2 * dim]`.
+        `[dim * 2]`.
     """
     scale = unconstrained_scale(jnp.std(x, axis=0), min_scale=min_scale)
-    return jnp.concatenate([pixel_means(x), scale])
+    return jnp.stack([pixel_means(x), scale], axis=-1).reshape(-1)
 
 
 def shared_scale(

@@ -24,7 +24,7 @@ class Head(NamedTuple):
     """One observation model.
 
     Attributes:
-        num_features: how many features it reads.
+        num_features: how many features it reads, as many for each pixel, one pixel after the other.
         distribution: features `[num_features]` and its own params -> p(x | z), event shape `[dim]`.
         initial_features: a batch x `[batch, dim]` -> features `[num_features]` that fit its pixels.
         initial_params: a batch x -> what it learns beside the features, the same for every z.

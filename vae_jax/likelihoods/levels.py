@@ -113,8 +113,8 @@ class Levels(dist.CategoricalLogits):
 def discretized_logistic(
     features: Float[Array, " features"], *, num_levels: int
 ) -> dist.Distribution:
-    """Independent pixels; features are loc, then the unconstrained scale, `[2 * dim]`."""
-    loc, unconstrained = jnp.split(features, 2)
+    """Independent pixels; features are loc and unconstrained scale of each, `[dim * 2]`."""
+    loc, unconstrained = features.reshape(-1, 2).T
     scale = positive_scale(unconstrained, min_scale=MIN_LEVEL_SCALE)
     return DiscretizedLogistic(loc, scale, num_levels).to_event(1)
 
@@ -124,20 +124,20 @@ def discretized_logistic_features(
 ) -> Float[Array, " features"]:
     """The loc and scale of the pixels' means and standard deviations."""
     unit = (jnp.asarray(x, jnp.float32) + 0.5) / num_levels
-    return jnp.concatenate([jnp.mean(unit, axis=0), _initial_scale(unit)])
+    return jnp.stack([jnp.mean(unit, axis=0), _initial_scale(unit)], axis=-1).reshape(-1)
 
 
 def logistic_mixture(
     features: Float[Array, " features"], *, num_levels: int, num_components: int
 ) -> dist.Distribution:
-    """Independent pixels, each a mixture; features are logits, locs and unconstrained scales.
+    """Independent pixels, each a mixture; features: logits, locs, unconstrained scales of each.
 
     Args:
-        features: `[3 * num_components * dim]`.
+        features: `[dim * 3 * num_components]`.
         num_levels: of a pixel.
         num_components: of each pixel's mixture.
     """
-    logits, loc, unconstrained = features.reshape(3, -1, num_components)
+    logits, loc, unconstrained = jnp.unstack(features.reshape(-1, 3, num_components), axis=1)
     scale = positive_scale(unconstrained, min_scale=MIN_LEVEL_SCALE)
     components = DiscretizedLogistic(loc, scale, num_levels)
     return dist.MixtureSameFamily(dist.CategoricalLogits(logits), components).to_event(1)
@@ -152,7 +152,7 @@ def logistic_mixture_features(
     offsets = jnp.linspace(-1.0, 1.0, num_components) if num_components > 1 else jnp.zeros(1)
     loc = mean + spread * offsets
     scale = jnp.broadcast_to(_initial_scale(unit)[:, None], loc.shape)
-    return jnp.stack([jnp.zeros_like(loc), loc, scale]).reshape(-1)
+    return jnp.stack([jnp.zeros_like(loc), loc, scale], axis=1).reshape(-1)
 
 
 def categorical(features: Float[Array, " features"], *, num_levels: int) -> dist.Distribution:

@@ -1,7 +1,10 @@
 """What the one training loop trains: a NamedTuple of pure functions."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
+
+import jax
 
 
 class System(NamedTuple):
@@ -20,6 +23,8 @@ class System(NamedTuple):
         evaluate: `(state, key, batch) -> metrics`, a dict of arrays `[batch]`, in nats per example;
             "objective" is what validation watches (higher is better).
         fit: `(key, x [num, dim]) -> state`.
+        observe: `(key, batch) -> x`, the noise of the training data, which step, init and fit draw
+            themselves; None where the data are what the model sees.
     """
 
     generative: Callable
@@ -27,3 +32,39 @@ class System(NamedTuple):
     step: Callable | None = None
     evaluate: Callable | None = None
     fit: Callable | None = None
+    observe: Callable | None = None
+
+
+@functools.cache
+def observing(system: System, observe: Callable | None) -> System:
+    """A system whose every training step draws the noise of its batch anew.
+
+    Args:
+        system: of observations.
+        observe: `(key, batch) -> x`, from what is stored to an observation; None changes nothing.
+
+    Returns:
+        The system; equal arguments return the same object. Evaluation takes observations as before.
+    """
+    if observe is None:
+        return system
+
+    def init(key, data):
+        key_observe, key_init = jax.random.split(key)
+        return system.init(key_init, observe(key_observe, data))
+
+    def step(state, key, batch, *, learning_rate):
+        key_observe, key_step = jax.random.split(key)
+        x = observe(key_observe, batch)
+        return system.step(state, key_step, x, learning_rate=learning_rate)
+
+    def fit(key, x):
+        key_observe, key_fit = jax.random.split(key)
+        return system.fit(key_fit, observe(key_observe, x))
+
+    return system._replace(
+        init=init,
+        step=system.step and step,
+        fit=system.fit and fit,
+        observe=observe,
+    )

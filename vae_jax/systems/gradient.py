@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from vae_jax.configs import OptimizerConfig
 from vae_jax.systems.base import System
+
+_PLAIN = OptimizerConfig()
 
 
 class GradientState(NamedTuple):
@@ -17,13 +20,22 @@ class GradientState(NamedTuple):
     Attributes:
         params: of the model and its guide.
         opt_state: Adam's moments.
+        average: moving average of the params, as Optax keeps it; empty where none is asked for.
     """
 
     params: PyTree
     opt_state: PyTree
+    average: PyTree = ()
 
 
-def gradient_system(*, init: Callable, terms: Callable, generative: Callable) -> System:
+def gradient_system(
+    *,
+    init: Callable,
+    terms: Callable,
+    generative: Callable,
+    optimizer: OptimizerConfig = _PLAIN,
+    step_terms: Callable | None = None,
+) -> System:
     """Maximise the batch mean of `terms(params, key, x, step).objective` by Adam.
 
     Args:
@@ -31,32 +43,57 @@ def gradient_system(*, init: Callable, terms: Callable, generative: Callable) ->
         terms: `(params, key, x, step) -> NamedTuple` of scalars for ONE x, one of them `objective`;
             step counts the updates made, infinity where a finished model is evaluated.
         generative: `params -> GenerativeModel`.
+        optimizer: clipping and averaging.
+        step_terms: what a step differentiates, where that is a cheaper form of `terms`.
 
     Returns:
-        The system; its metrics are the fields of `terms`.
+        The system; its metrics are the fields of `terms`. Where params are averaged, `evaluate`
+        and `generative` see their average without the pull to its start (Kingma, Ba 2015,
+        arXiv 1412.6980, section 7.2).
     """
-    optimizer = optax.scale_by_adam()
+    clip = optax.identity()
+    if optimizer.clip_norm is not None:
+        clip = optax.clip_by_global_norm(optimizer.clip_norm)
+    adam = optax.scale_by_adam()
+    is_averaged = optimizer.average_decay > 0
+    averaging = optax.ema(optimizer.average_decay)
 
     def init_state(key, batch):
         params = init(key, batch)
-        return GradientState(params, optimizer.init(params))
+        average = averaging.init(params) if is_averaged else ()
+        return GradientState(params, adam.init(params), average)
 
     def evaluate(state, key, batch):
-        return _batch_terms(state.params, key, batch, jnp.inf)
+        return _batch_terms(terms, kept_params(state), key, batch, jnp.inf)
 
     def step(state, key, batch, *, learning_rate=1e-3):
-        step = state.opt_state.count
-        gradient, metrics = jax.grad(loss, has_aux=True)(state.params, key, batch, step)
-        direction, opt_state = optimizer.update(gradient, state.opt_state)
+        count = state.opt_state.count
+        gradient, metrics = jax.grad(loss, has_aux=True)(state.params, key, batch, count)
+        gradient, _ = clip.update(gradient, clip.init(state.params))
+        direction, opt_state = adam.update(gradient, state.opt_state)
         params = jax.tree.map(lambda p, d: p - learning_rate * d, state.params, direction)
-        return GradientState(params, opt_state), metrics
+        average = averaging.update(params, state.average)[1] if is_averaged else ()
+        return GradientState(params, opt_state, average), metrics
+
+    def kept_params(state):
+        if not is_averaged:
+            return state.params
+        # Before the first step there is no average yet.
+        weight = 1 - optimizer.average_decay**state.average.count
+        return jax.tree.map(
+            lambda mean, params: jnp.where(weight > 0, mean / jnp.maximum(weight, 1e-9), params),
+            state.average.ema,
+            state.params,
+        )
 
     def loss(params, key, batch, step):
-        metrics = jax.tree.map(jnp.mean, _batch_terms(params, key, batch, step))
+        each = _batch_terms(step_terms or terms, params, key, batch, step)
+        metrics = jax.tree.map(jnp.mean, each)
         return -metrics["objective"], metrics
 
-    def _batch_terms(params, key, batch, step):
-        keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
-        return jax.vmap(terms, (None, 0, 0, None))(params, keys, batch, step)._asdict()
+    return System(lambda state: generative(kept_params(state)), init_state, step, evaluate)
 
-    return System(lambda state: generative(state.params), init_state, step, evaluate)
+
+def _batch_terms(terms, params, key, batch, step):
+    keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
+    return jax.vmap(terms, (None, 0, 0, None))(params, keys, batch, step)._asdict()

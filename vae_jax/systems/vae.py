@@ -7,6 +7,7 @@ before.
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from bayes_jax.model import GenerativeModel, LatentModel, simulate
 from vae_jax import posteriors
 from vae_jax.configs import (
     LinearVAEConfig,
+    NetworkConfig,
     ObservationSpec,
     PosteriorConfig,
     PriorConfig,
@@ -28,7 +30,7 @@ from vae_jax.configs import (
 )
 from vae_jax.likelihoods import make_head
 from vae_jax.likelihoods.head import positive_scale, unconstrained_scale
-from vae_jax.networks import MLP, with_output_bias
+from vae_jax.networks import make_networks, with_output_bias
 from vae_jax.objectives import Terms, make_objective
 from vae_jax.posteriors import make_posterior
 from vae_jax.priors import make_prior
@@ -64,12 +66,15 @@ def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
     Returns:
         A gradient system; its evidence is annealed from the guide.
     """
-    family = amortized_family(
-        config.latent_dim, config.hidden_dims, config.posterior, config.prior, spec
+    family, in_training = (
+        amortized_family(
+            config.latent_dim, config.hidden_dims, network, config.posterior, config.prior, spec
+        )
+        for network in (replace(config.network, dtype="float32"), config.network)
     )
     objective = make_objective(config.objective)
 
-    def terms(params, key, x, step):
+    def terms(family, params, key, x, step):
         return objective(key, family.latent(params), family.guide(params), x, step)
 
     def generative(params):
@@ -83,24 +88,32 @@ def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
             guide=guide,
         )
 
-    return gradient_system(init=family.init, terms=terms, generative=generative)
+    return gradient_system(
+        init=family.init,
+        terms=functools.partial(terms, family),
+        generative=generative,
+        optimizer=config.optimizer,
+        step_terms=functools.partial(terms, in_training),
+    )
 
 
 @functools.cache
 def amortized_family(
     latent_dim: int,
     hidden_dims: tuple[int, ...],
+    network: NetworkConfig,
     posterior: PosteriorConfig,
     prior: PriorConfig,
     spec: ObservationSpec,
 ) -> Family:
-    """MLP encoder and decoder, mirror images of each other, with the parts that a config names.
+    """Encoder and decoder, mirror images of each other, with the parts that a config names.
 
     Whatever they are trained on, equal networks share their functions.
 
     Args:
         latent_dim: L.
-        hidden_dims: widths of the encoder's hidden layers; the decoder has them reversed.
+        hidden_dims: widths of the encoder's dense layers; the decoder has them reversed.
+        network: their bodies.
         posterior: the family of q(z | x).
         prior: the family of p(z).
         spec: the observation, which chooses the decoder's head.
@@ -111,8 +124,13 @@ def amortized_family(
     head = make_head(spec)
     q = make_posterior(posterior, latent_dim)
     p = make_prior(prior, latent_dim, spec)
-    encoder = MLP(hidden_dims, q.num_features)
-    decoder = MLP(hidden_dims[::-1], head.num_features)
+    encoder, decoder = make_networks(
+        network,
+        hidden_dims,
+        spec,
+        num_encoder_features=q.num_features,
+        num_decoder_features=head.num_features,
+    )
 
     def init(key, batch):
         _check_dim(batch, spec)

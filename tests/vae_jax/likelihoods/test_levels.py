@@ -39,7 +39,7 @@ def test_a_mixture_weighs_its_components():
     rng = np.random.default_rng(1)
     logits, loc, unconstrained = rng.normal(size=(3, 2, 3)) * 0.5 + [[[0]], [[0.5]], [[-2]]]
     scale = levels.MIN_LEVEL_SCALE + np.log1p(np.exp(unconstrained))
-    features = jnp.asarray(np.stack([logits, loc, unconstrained]).reshape(-1), jnp.float32)
+    features = jnp.asarray(np.stack([logits, loc, unconstrained], axis=1).reshape(-1), jnp.float32)
     x = np.array([3, 11])
     value = levels.logistic_mixture(features, num_levels=17, num_components=3).log_prob(x)
     expected = sum(

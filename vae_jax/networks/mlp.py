@@ -1,6 +1,8 @@
-"""Network bodies: features in, features out, no probability (Flax Linen)."""
+"""The multilayer perceptron, and the bias that any body starts from."""
 
 import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num, PyTree
 
 
@@ -13,24 +15,27 @@ class MLP(nn.Module):
     Attributes:
         hidden_dims: widths of the hidden layers; empty makes it one affine map.
         output_dim: number of output features.
+        dtype: in which layers compute; params and output are float32.
     """
 
     hidden_dims: tuple[int, ...]
     output_dim: int
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, features: Num[Array, "*batch input"]) -> Float[Array, "*batch output"]:
         """Map features `[..., input]` to `[..., output_dim]`."""
         for width in self.hidden_dims:
-            features = nn.relu(nn.Dense(width)(features))
-        return nn.Dense(self.output_dim, name="output")(features)
+            features = nn.relu(nn.Dense(width, dtype=self.dtype)(features))
+        output = nn.Dense(self.output_dim, dtype=self.dtype, name="output")(features)
+        return output.astype(jnp.float32)
 
 
 def with_output_bias(params: PyTree, bias: Float[Array, " output"]) -> PyTree:
-    """The params of an `MLP` with the bias of its last layer replaced.
+    """The params of a network with the bias of its last layer replaced.
 
     Args:
-        params: what `MLP.init` returned.
+        params: what `init` of a module with a layer "output" returned.
         bias: the features that the network shall give before it has learned anything.
 
     Returns:

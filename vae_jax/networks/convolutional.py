@@ -1,0 +1,101 @@
+"""Convolutional encoder and decoder, mirror images: each level halves or doubles the image."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Num
+
+from vae_jax.networks.mlp import MLP
+
+KERNEL = (3, 3)
+
+
+class ConvEncoder(nn.Module):
+    """An image to features: strided convolutions, then dense layers.
+
+    Attributes:
+        image_shape: (height, width).
+        channels: of each level, from the image inwards.
+        hidden_dims: widths of the dense layers behind them.
+        output_dim: number of output features.
+        num_blocks: residual blocks behind each level.
+        dtype: in which layers compute; params and output are float32.
+    """
+
+    image_shape: tuple[int, int]
+    channels: tuple[int, ...]
+    hidden_dims: tuple[int, ...]
+    output_dim: int
+    num_blocks: int = 0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, pixels: Num[Array, " dim"]) -> Float[Array, " output"]:
+        """Map one image `[height * width]` to `[output_dim]`."""
+        image = pixels.reshape(*self.image_shape, 1)
+        for channels in self.channels:
+            image = nn.relu(nn.Conv(channels, KERNEL, strides=2, dtype=self.dtype)(image))
+            image = _blocks(image, self.num_blocks, self.dtype)
+        return MLP(self.hidden_dims, self.output_dim, self.dtype)(image.reshape(-1))
+
+
+class ConvDecoder(nn.Module):
+    """Features to features of every pixel: dense layers, then transposed convolutions.
+
+    Attributes:
+        image_shape: (height, width).
+        channels: of each level, from the image inwards, as the encoder has them.
+        hidden_dims: widths of the dense layers before them.
+        num_per_pixel: output features of a pixel.
+        num_blocks: residual blocks before each level.
+        dtype: in which layers compute; params and output are float32.
+    """
+
+    image_shape: tuple[int, int]
+    channels: tuple[int, ...]
+    hidden_dims: tuple[int, ...]
+    num_per_pixel: int
+    num_blocks: int = 0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: Num[Array, " input"]) -> Float[Array, " output"]:
+        """Map `[input]` to `[height * width * num_per_pixel]`, one pixel after the other."""
+        *larger, smallest = self._shapes()
+        width = smallest[0] * smallest[1] * self.channels[-1]
+        image = nn.relu(MLP(self.hidden_dims, width, self.dtype)(features))
+        image = image.reshape(*smallest, self.channels[-1])
+        outer = [self.channels[0], *self.channels[:-1]]
+        for shape, channels in zip(reversed(larger), reversed(outer), strict=True):
+            image = _blocks(image, self.num_blocks, self.dtype)
+            # It doubles; an odd side is one pixel less.
+            image = nn.ConvTranspose(channels, KERNEL, strides=(2, 2), dtype=self.dtype)(image)
+            image = nn.relu(image[: shape[0], : shape[1]])
+        pixels = nn.Conv(self.num_per_pixel, KERNEL, use_bias=False, dtype=self.dtype)(image)
+        return _Offset(name="output")(pixels.reshape(-1).astype(jnp.float32))
+
+    def _shapes(self) -> list[tuple[int, int]]:
+        """Of the image and of every level."""
+        shapes = [self.image_shape]
+        for _ in self.channels:
+            height, width = shapes[-1]
+            shapes.append((-(-height // 2), -(-width // 2)))
+        return shapes
+
+
+class _Offset(nn.Module):
+    """Adds a bias of its own to every feature: every pixel has one, which convolutions lack."""
+
+    @nn.compact
+    def __call__(self, features: Float[Array, " output"]) -> Float[Array, " output"]:
+        bias = self.param("bias", nn.initializers.zeros, features.shape, features.dtype)
+        return features + bias
+
+
+def _blocks(image: Float[Array, "height width channel"], num: int, dtype: DTypeLike) -> Array:
+    """Residual blocks, the identity at their core (He et al. 2016, arXiv 1603.05027), no norms."""
+    channels = image.shape[-1]
+    for _ in range(num):
+        inner = nn.Conv(channels, KERNEL, dtype=dtype)(nn.relu(image))
+        image = image + nn.Conv(channels, KERNEL, dtype=dtype)(nn.relu(inner))
+    return image

@@ -1,0 +1,204 @@
+"""Whole epochs as one compiled call: of training, of validation, for one seed or many.
+
+The data stay on the device (uint8 stays uint8 there). Batches have a fixed size: every epoch draws
+a new permutation and leaves out its remainder, which is another one each time.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
+
+from vae_jax.systems.base import System
+
+EVALUATION_BATCH = 1000
+"""Most examples in memory at once when a whole split is evaluated."""
+
+
+class Keys(NamedTuple):
+    """The independent keys of a run."""
+
+    init: PRNGKeyArray
+    epochs: PRNGKeyArray
+    validation: PRNGKeyArray
+
+
+def split_key(key: PRNGKeyArray) -> Keys:
+    """The keys of a run from its one key."""
+    return Keys(*jax.random.split(key, 3))
+
+
+@partial(jax.jit, static_argnames="init")
+def initial_state(key: PRNGKeyArray, data: Any, *, init: Callable) -> PyTree:
+    """The state before the first epoch.
+
+    Args:
+        key: of the initialisation.
+        data: `[num, ...]`.
+        init: the system's.
+    """
+    return init(key, data)
+
+
+@partial(jax.jit, static_argnames=("step", "batch_size"), donate_argnums=0)
+def train_epoch(
+    state: PyTree,
+    key: PRNGKeyArray,
+    data: Any,
+    learning_rate: float | Float[Array, ""],
+    *,
+    step: Callable,
+    batch_size: int,
+) -> tuple[PyTree, dict, Array]:
+    """One pass over the data in a new order, as one compiled scan; the remainder is left out.
+
+    Args:
+        state: of the system; its memory is given to the new one.
+        key: of the order and of the noise.
+        data: `[num, ...]` on the device.
+        learning_rate: of every step.
+        step: the system's.
+        batch_size: examples per step.
+
+    Returns:
+        The new state, the means of the steps' metrics, and whether all of the state is finite.
+    """
+    key_order, key_steps = jax.random.split(key)
+    num_examples = jax.tree.leaves(data)[0].shape[0]
+    num_steps = num_examples // batch_size
+    order = jax.random.permutation(key_order, num_examples)[: num_steps * batch_size]
+
+    def one_step(state, inputs):
+        index, rows = inputs
+        batch = _take(data, rows)
+        key_step = jax.random.fold_in(key_steps, index)
+        return step(state, key_step, batch, learning_rate=learning_rate)
+
+    inputs = jnp.arange(num_steps), order.reshape(num_steps, batch_size)
+    state, metrics = jax.lax.scan(one_step, state, inputs)
+    # One bad step makes its mean bad; the state shows what the very last update did.
+    return state, jax.tree.map(jnp.mean, metrics), all_finite(state)
+
+
+@partial(jax.jit, static_argnames=("step", "batch_size"), donate_argnums=0)
+def train_epochs(
+    states: PyTree,
+    keys: Key[Array, " seed"],
+    data: Any,
+    learning_rates: Float[Array, " seed"],
+    active: Bool[Array, " seed"],
+    *,
+    step: Callable,
+    batch_size: int,
+) -> tuple[PyTree, dict, Bool[Array, " seed"]]:
+    """`train_epoch` of many seeds or learning rates of one system at once.
+
+    Args:
+        states: one for each seed, stacked; their memory is given to the new ones.
+        keys: `[seed]`; each seed has its own order and noise.
+        data: `[num, ...]` on the device, shared.
+        learning_rates: of every step of a seed.
+        active: False keeps a seed's state as it is.
+        step: the system's.
+        batch_size: examples per step and seed.
+
+    Returns:
+        As `train_epoch`, leaves `[seed, ...]`.
+    """
+
+    def one(state, key, learning_rate, active):
+        new, *rest = train_epoch(state, key, data, learning_rate, step=step, batch_size=batch_size)
+        if len(keys) > 1:  # a run alone is active, or over
+            new = jax.tree.map(partial(jnp.where, active), new, state)
+        return new, *rest
+
+    return over_seeds(one, states, keys, learning_rates, active)
+
+
+def evaluate(
+    key: PRNGKeyArray,
+    system: System,
+    state: PyTree,
+    data: Any,
+    *,
+    batch_size: int = EVALUATION_BATCH,
+) -> dict[str, Float[Array, " num"]]:
+    """The metrics of every example of a split, unreduced; a ragged last batch is exact.
+
+    Args:
+        key: of the noise in the metrics.
+        system: a gradient system.
+        state: of the system.
+        data: `[num, dim]`.
+        batch_size: most examples in memory at once.
+
+    Returns:
+        Metric name -> `[num]` in nats per example.
+    """
+    data = jax.tree.map(jnp.asarray, data)
+    return _evaluate(state, key, data, evaluate=system.evaluate, batch_size=batch_size)
+
+
+@partial(jax.jit, static_argnames="evaluate")
+def evaluate_seeds(
+    states: PyTree, keys: Key[Array, " seed"], data: Any, *, evaluate: Callable
+) -> dict[str, Float[Array, "seed num"]]:
+    """`evaluate` of many seeds at once.
+
+    Args:
+        states: stacked.
+        keys: `[seed]`.
+        data: `[num, ...]`, shared.
+        evaluate: the system's.
+    """
+
+    def one(state, key):
+        return _evaluate(state, key, data, evaluate=evaluate, batch_size=EVALUATION_BATCH)
+
+    return over_seeds(one, states, keys)
+
+
+def over_seeds(function: Callable, *stacked: PyTree) -> PyTree:
+    """vmap over the leading axis; a single seed runs the very program it would have alone."""
+    if jax.tree.leaves(stacked)[0].shape[0] > 1:
+        return jax.vmap(function)(*stacked)
+    alone = jax.tree.map(lambda leaf: leaf[0], stacked)
+    return jax.tree.map(lambda leaf: leaf[None], function(*alone))
+
+
+def as_float(data: PyTree) -> PyTree:
+    """Bytes as float32, the rest as it is."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == jnp.uint8 else leaf, data
+    )
+
+
+@jax.jit
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every float of a tree is finite."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves] or [True]))
+
+
+@partial(jax.jit, static_argnames=("evaluate", "batch_size"))
+def _evaluate(state, key, data, *, evaluate, batch_size):
+    num_examples = jax.tree.leaves(data)[0].shape[0]
+    num_batches = -(-num_examples // batch_size)
+    batch_size = -(-num_examples // num_batches)
+    # The padding repeats the last example, and its metrics are cut off below.
+    rows = jnp.minimum(jnp.arange(num_batches * batch_size), num_examples - 1)
+
+    def one_batch(inputs):
+        index, rows = inputs
+        return evaluate(state, jax.random.fold_in(key, index), _take(data, rows))
+
+    inputs = jnp.arange(num_batches), rows.reshape(num_batches, batch_size)
+    metrics = jax.lax.map(one_batch, inputs)
+    return jax.tree.map(lambda values: values.reshape(-1)[:num_examples], metrics)
+
+
+def _take(data, rows):
+    return as_float(jax.tree.map(lambda leaf: leaf[rows], data))

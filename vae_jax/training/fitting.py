@@ -1,0 +1,289 @@
+"""The loop: epochs until the validation objective stops improving, for one seed or many at once.
+
+The epoch and step numbers are the only clock (keys are folded from them), so a resumed run repeats
+an unbroken one bit by bit on the same machine. Inside, everything is stacked over seeds.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, PRNGKeyArray
+
+from bayes_jax.errors import InputError
+from bayes_jax.model import check_observations
+from vae_jax import schedules
+from vae_jax.configs import TrainConfig
+from vae_jax.systems.base import System
+from vae_jax.training import epochs
+from vae_jax.training.results import (
+    EpochReport,
+    FitResult,
+    NonFiniteError,
+    Progress,
+    initial_progress,
+    is_finished,
+)
+
+
+def fit(
+    key: PRNGKeyArray,
+    system: System,
+    train: Any,
+    validation: Any,
+    config: TrainConfig,
+    *,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    resume_from: Progress | None = None,
+) -> FitResult:
+    """Train a system until its validation objective stops improving, and keep the best state.
+
+    Exact systems (those with `fit`) are fitted in one go and reported as one epoch.
+
+    Args:
+        key: of initialisation, order and noise; the same key repeats the same run.
+        system: what to train.
+        train: `[num, dim]`, uint8 or float.
+        validation: `[num, dim]`, the same.
+        config: epochs, batch size, learning rate, patience.
+        on_epoch: called after every epoch, for progress bars and metric files.
+        resume_from: a restored `Progress` (see `checkpoints`); None starts anew.
+
+    Returns:
+        The best state and the history.
+
+    Raises:
+        InputError: data that cannot be used, or fewer examples than one batch.
+        NonFiniteError: a metric or the state stopped being finite; it carries the result so far.
+    """
+    (result,) = fit_seeds(
+        key[None],
+        system,
+        train,
+        validation,
+        config,
+        on_epoch=on_epoch and (lambda reports: on_epoch(reports[0])),
+        resume_from=[resume_from],
+    )
+    return result
+
+
+def fit_seeds(
+    keys: Key[Array, " seed"],
+    system: System,
+    train: Any,
+    validation: Any,
+    config: TrainConfig,
+    *,
+    on_epoch: Callable[[tuple[EpochReport | None, ...]], None] | None = None,
+    resume_from: Sequence[Progress | None] | None = None,
+) -> tuple[FitResult, ...]:
+    """`fit` of one system from many seeds at once: what each alone would give, in one program.
+
+    A seed that has stopped stands still while the others go on. Exact systems are fitted one after
+    another.
+
+    Args:
+        keys: `[seed]`, one key each.
+        system: what to train.
+        train: as for `fit`, shared by all seeds.
+        validation: the same.
+        config: the same for all.
+        on_epoch: called after every epoch with a report for each seed, None for one that stopped.
+        resume_from: where each seed stands; None starts it anew.
+
+    Returns:
+        One result for each seed.
+
+    Raises:
+        InputError: as `fit`.
+        NonFiniteError: some seed stopped being finite; it carries the results of all so far.
+    """
+    start = time.perf_counter()
+    train, validation = _on_device("train", train), _on_device("validation", validation)
+    on_epoch = on_epoch or (lambda reports: None)
+    if system.fit is not None:
+        return _fit_exact(keys, system, train, validation, on_epoch)
+    num_examples = jax.tree.leaves(train)[0].shape[0]
+    if config.batch_size > num_examples:
+        raise InputError(
+            f"batch_size is {config.batch_size}, the training data hold {num_examples} examples: "
+            f"expected a batch_size of at most {num_examples}"
+        )
+    return _fit_epochs(keys, system, train, validation, config, on_epoch, resume_from, start)
+
+
+def _fit_epochs(keys, system, train, validation, config, on_epoch, resume_from, start):
+    of_run = jax.vmap(epochs.split_key)(keys)
+    each = [
+        stands or initial_progress(key, system, train)
+        for stands, key in zip(resume_from or [None] * len(keys), keys, strict=True)
+    ]
+    _check_support(system, each[0].state, _observed(system, keys[0], train), validation)
+    progress = _stack(each)
+    history = tuple([] for _ in keys)
+
+    def results(progress):
+        seconds = time.perf_counter() - start
+        return tuple(map(partial(_result, seconds=seconds), history, _unstack(progress)))
+
+    while not np.all(is_finished(progress, config)):
+        epoch_start = time.perf_counter()
+        active = ~is_finished(progress, config)
+        state, is_good, *metrics = _one_epoch(
+            progress, active, of_run, system, train, validation, config
+        )
+        _check_finite(progress, active, is_good, *metrics, results)
+        progress = _advance(progress, active, state, metrics[1])
+        seconds = time.perf_counter() - epoch_start
+        reports = tuple(map(partial(_report, seconds=seconds), _unstack(progress), *metrics))
+        on_epoch(tuple(map(lambda report, one: report if one else None, reports, active)))
+        for past, report, one in zip(history, reports, active, strict=True):
+            past += [report._replace(progress=None)] if one else []
+    return results(progress)
+
+
+def _one_epoch(progress, active, of_run, system, train, validation, config):
+    """The new state, whether it is finite, and the means of training and validation."""
+    numbers = progress.epoch + 1
+    rates = [schedules.learning_rate(config, int(number)) for number in numbers]
+    state, of_steps, is_good = epochs.train_epochs(
+        progress.state,
+        jax.vmap(jax.random.fold_in)(of_run.epochs, numbers),
+        train,
+        np.asarray(rates, np.float32),
+        active,
+        step=system.step,
+        batch_size=config.batch_size,
+    )
+    values = epochs.evaluate_seeds(state, of_run.validation, validation, evaluate=system.evaluate)
+    return state, np.asarray(is_good), _means(of_steps), _means(values)
+
+
+def _advance(progress, active, state, validation) -> Progress:
+    objective = np.asarray([means["objective"] for means in validation], np.float32)
+    is_better = active & (objective > progress.best_objective)
+    epoch = progress.epoch + active.astype(np.int32)
+    return Progress(
+        state,
+        _better(is_better, state, progress.best_state),
+        epoch,
+        np.where(is_better, epoch, progress.best_epoch),
+        np.where(is_better, objective, progress.best_objective),
+    )
+
+
+@jax.jit
+def _better(is_better, state, best_state):
+    def choose(new, old):
+        return jnp.where(is_better.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, state, best_state)
+
+
+def _report(progress, train, validation, *, seconds) -> EpochReport:
+    epoch = int(progress.epoch)
+    is_best = int(progress.best_epoch) == epoch
+    return EpochReport(epoch, train, validation, is_best, seconds, progress)
+
+
+def _result(history, progress, *, seconds) -> FitResult:
+    epoch, best_epoch = int(progress.epoch), int(progress.best_epoch)
+    return FitResult(progress.best_state, tuple(history), best_epoch, epoch, seconds, progress)
+
+
+def _check_finite(progress, active, is_good, train, validation, results) -> None:
+    for index in np.flatnonzero(active):
+        bad = [f"train {name}" for name, value in train[index].items() if not np.isfinite(value)]
+        bad += [] if is_good[index] else ["the state after the last step"]
+        bad += [
+            f"validation {name}"
+            for name, value in validation[index].items()
+            if not np.isfinite(value)
+        ]
+        if bad:
+            seed = f" of seed {index} of {len(active)}" if len(active) > 1 else ""
+            # The states before this epoch gave their memory to it: the best ones are left.
+            best = jax.tree.map(jnp.array, progress.best_state)
+            resumable = progress._replace(state=best, epoch=progress.best_epoch)
+            ended = [
+                result._replace(num_epochs=int(epoch))
+                for result, epoch in zip(results(resumable), progress.epoch, strict=True)
+            ]
+            raise NonFiniteError(
+                f"epoch {progress.epoch[index] + 1}{seed}: {bad[0]} is not finite; the best state "
+                "so far is kept: try a lower learning rate",
+                ended,
+                int(index),
+            )
+
+
+def _fit_exact(keys, system, train, validation, on_epoch):
+    results = []
+    for index, key in enumerate(keys):
+        start = time.perf_counter()
+        of_run = epochs.split_key(key)
+        state = system.fit(of_run.init, epochs.as_float(train))
+        generative = system.generative(state)
+        evidence = generative.log_evidence(of_run.validation, epochs.as_float(validation))
+        seconds = time.perf_counter() - start
+        objective = float(np.mean(np.asarray(evidence.lower), dtype=np.float64))
+        report = EpochReport(1, {}, {"objective": objective}, True, seconds, None)
+        on_epoch(tuple(report if other == index else None for other in range(len(keys))))
+        results.append(FitResult(state, (report,), 1, 1, seconds, None))
+    return tuple(results)
+
+
+def _check_support(system, state, *splits) -> None:
+    latent = system.generative(state).latent
+    for data in splits if latent is not None else ():
+        check_observations(latent, data)
+
+
+def _observed(system, key, train):
+    """What the system sees of the training data, once."""
+    return train if system.observe is None else system.observe(key, epochs.as_float(train))
+
+
+def _on_device(name, data):
+    data = jax.tree.map(jnp.asarray, data)
+    leaves = jax.tree.leaves(data)
+    if not leaves or any(leaf.ndim == 0 or leaf.shape[0] == 0 for leaf in leaves):
+        raise InputError(f"the {name} data hold no examples: expected [num, ...] with num >= 1")
+    if not all(bool(epochs.all_finite(leaf)) for leaf in leaves):
+        raise InputError(f"the {name} data hold NaN or infinity: expected finite values")
+    return data
+
+
+def _stack(each: Sequence[Progress]) -> Progress:
+    """States on the device, clocks on the host; a copy, for each epoch takes over its memory."""
+    clocks = {
+        name: np.asarray([getattr(one, name) for one in each])
+        for name in ("epoch", "best_epoch", "best_objective")
+    }
+    states = {
+        name: jax.tree.map(lambda *leaves: jnp.stack(leaves), *[getattr(one, name) for one in each])
+        for name in ("state", "best_state")
+    }
+    return Progress(**states, **clocks)
+
+
+def _unstack(progress: Progress) -> list[Progress]:
+    return [
+        jax.tree.map(lambda leaf, index=index: leaf[index], progress)
+        for index in range(len(progress.epoch))
+    ]
+
+
+def _means(metrics) -> list[dict[str, float]]:
+    """For each seed, in float64, on the host."""
+    host = jax.device_get(metrics)
+    num_seeds = len(next(iter(host.values())))
+    return [
+        {name: float(np.mean(values[index], dtype=np.float64)) for name, values in host.items()}
+        for index in range(num_seeds)
+    ]

@@ -1,0 +1,117 @@
+"""Where a run stands, what an epoch reports, and what a finished run gives back."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray, PyTree
+
+from bayes_jax.errors import InputError
+from vae_jax.configs import TrainConfig
+from vae_jax.systems.base import System
+from vae_jax.training import epochs
+
+
+class Progress(NamedTuple):
+    """Where a run stands: a pytree of arrays, all that resuming needs besides config and data.
+
+    Attributes:
+        state: of the system after the last epoch.
+        best_state: of the system at the best validation objective.
+        epoch: epochs completed, int32.
+        best_epoch: the epoch of `best_state`, counted from 1; 0 is the initial state.
+        best_objective: its mean validation objective in nats, float32.
+    """
+
+    state: PyTree
+    best_state: PyTree
+    epoch: Any
+    best_epoch: Any
+    best_objective: Any
+
+
+class EpochReport(NamedTuple):
+    """One epoch, as `on_epoch` sees it.
+
+    Attributes:
+        epoch: counted from 1.
+        train: means over the epoch's steps, nats per example.
+        validation: means over the validation split, nats per example.
+        is_best: whether the validation objective is the best so far.
+        seconds: wall time of the epoch, validation and all seeds included (the first one compiles).
+        progress: to save for resuming; None in a history.
+    """
+
+    epoch: int
+    train: dict[str, float]
+    validation: dict[str, float]
+    is_best: bool
+    seconds: float
+    progress: Progress | None
+
+
+class FitResult(NamedTuple):
+    """A finished run.
+
+    Attributes:
+        state: of the system, at the best validation objective.
+        history: one report per epoch run here.
+        best_epoch: the epoch of `state`, counted from 1.
+        num_epochs: epochs completed, those before a resume included.
+        seconds: wall time spent here, compilation and all seeds included.
+        progress: to resume from, for more epochs; None after an exact fit.
+    """
+
+    state: PyTree
+    history: tuple[EpochReport, ...]
+    best_epoch: int
+    num_epochs: int
+    seconds: float
+    progress: Progress | None
+
+
+class NonFiniteError(InputError):
+    """Training met NaN or infinity.
+
+    Attributes:
+        results: the `FitResult` of every seed up to its last good epoch, with its best state.
+        result: that of the seed which went wrong.
+    """
+
+    def __init__(self, message: str, results: Sequence[FitResult], index: int):
+        super().__init__(message)
+        self.results = tuple(results)
+        self.result = self.results[index]
+
+
+def initial_progress(key: PRNGKeyArray, system: System, train: Any) -> Progress:
+    """Where `fit` starts; `jax.eval_shape` of it is the abstract tree to restore a checkpoint into.
+
+    Args:
+        key: as given to `fit`.
+        system: a gradient system.
+        train: the training data.
+
+    Returns:
+        Progress after zero epochs.
+    """
+    state = epochs.initial_state(epochs.split_key(key).init, train, init=system.init)
+    best = jax.tree.map(jnp.array, state)
+    return Progress(state, best, np.int32(0), np.int32(0), np.float32(-np.inf))
+
+
+def is_finished(progress: Progress, config: TrainConfig) -> bool | np.ndarray:
+    """Whether `fit` would train no further: all epochs done, or patience used up.
+
+    Args:
+        progress: where the run stands.
+        config: of the loop.
+
+    Returns:
+        True or False; an array of them for the stacked progress of many seeds.
+    """
+    epoch, best = np.asarray(progress.epoch), np.asarray(progress.best_epoch)
+    finished = (epoch >= config.num_epochs) | (epoch - best >= config.patience)
+    return finished if finished.ndim else bool(finished)
