@@ -3,7 +3,7 @@
 python scripts/train.py vae                          seed VAE on digits: about 1 min on 2 CPU cores
 python scripts/train.py mixture --num-components 20 --out runs/mixture20
 python scripts/train.py vae --data.name mnist --train.num-epochs 50
-python scripts/train.py vae --num-seeds 4            four runs at once: runs/vae/seed-0 ... seed-3
+python scripts/train.py vae --num-seeds 4            four at once: runs/vae-seeds/seed-0 ... seed-3
 
 RUN/report.html has the held-out ELBO or evidence (nats per image) and the curve. The same command
 again continues a run that was killed; a finished one is shown as it is.
@@ -34,7 +34,7 @@ def main(command: TrainCommand) -> None:
         written = training_report.write(key, run, dataset)
         tables.append(written.scores)
         for line in written.warnings:
-            console.warn(line)
+            console.warn(f"{run.folder}: {line}")
         console.show(f"run: {run.folder}   (report: {run.folder / 'report.html'})")
     console.print_table(training_report.over_seeds(tables))
     console.show(f"next: python scripts/sample.py {jobs[0].folder}")
@@ -47,11 +47,12 @@ def train(jobs):
 
     for job in jobs:
         announce(job)
-    first = min(jobs, key=lambda job: job.num_epochs_done)
-    if first.is_finished:
+    unfinished = [job for job in jobs if not job.is_finished]
+    if not unfinished:
         return trained.train_together(jobs)
-    num_epochs = 1 if first.system.fit else first.config.train.num_epochs
-    with console.progress(f"training {first.config.system}", total=num_epochs) as advance:
+    first = min(unfinished, key=lambda job: job.num_epochs_done)
+    total = len(unfinished) if first.system.fit else first.config.train.num_epochs
+    with console.progress(f"training {first.config.system}", total=total) as advance:
         advance(first.num_epochs_done)
         return trained.train_together(jobs, on_epoch=lambda reports: advance(1, note=note(reports)))
 

@@ -33,7 +33,7 @@ class TrainCommand:
             config.json.
         train: the loop.
         data: the data.
-        out: run folder; runs/SYSTEM if unset.
+        out: run folder; runs/SYSTEM if unset, runs/SYSTEM-seeds for several.
         num_seeds: runs that are trained at once, each in its folder OUT/seed-N; the first seed is
             that of the loop.
         overwrite: replace the run that is in the folder.
@@ -58,9 +58,9 @@ class TrainCommand:
     @property
     def runs(self) -> dict[Path, TrainConfig]:
         """Where each run goes -> its loop, which has its seed."""
-        folder = self.out or Path("runs") / self.name
         if self.num_seeds == 1:
-            return {folder: self.train}
+            return {self.out or Path("runs") / self.name: self.train}
+        folder = self.out or Path("runs") / f"{self.name}-seeds"
         seeds = range(self.train.seed, self.train.seed + self.num_seeds)
         return {folder / f"seed-{seed}": replace(self.train, seed=seed) for seed in seeds}
 
@@ -75,7 +75,11 @@ def parse_train(args: list[str]) -> TrainCommand:
         ConfigError: wrong arguments or a file that cannot be read, in one line.
         SystemExit: after --help.
     """
-    return parse(tyro.conf.CascadeSubcommandArgs[TrainCommand], config_file.expand(args))
+    args, file = config_file.expand(args)
+    try:
+        return parse(tyro.conf.CascadeSubcommandArgs[TrainCommand], args)
+    except ConfigError as error:
+        raise ConfigError(f"with {file}: {error}" if file else str(error)) from None
 
 
 def parse(command: Any, args: list[str]) -> Any:

@@ -25,6 +25,7 @@ Head = Literal[
 Noise = Literal["fixed", "fresh"]
 NetworkName = Literal["mlp", "conv", "residual"]
 ComputeDtype = Literal["float32", "bfloat16"]
+Activation = Literal["relu", "tanh"]
 PosteriorName = Literal["mean_field", "full_rank", "planar", "coupling", "iaf"]
 PriorName = Literal["standard_normal", "mixture", "vamp", "flow"]
 Schedule = Literal["constant", "cosine", "staged"]
@@ -277,16 +278,19 @@ class NetworkConfig:
         name: mlp; conv (convolutions of stride 2, then dense layers); residual (with residual
             blocks between them).
         channels: of each convolution of stride 2, from the image inwards.
+        activation: between layers.
         dtype: of the layers' products in training; params, losses, the optimizer, validation and
             all inference are float32.
     """
 
     name: NetworkName = "mlp"
     channels: tuple[int, ...] = (32, 64)
+    activation: Activation = "relu"
     dtype: ComputeDtype = "float32"
 
     def __post_init__(self):
         _check_name(self.name, NetworkName)
+        _check_name(self.activation, Activation, "activation")
         _check_name(self.dtype, ComputeDtype, "dtype")
         is_wide = bool(self.channels) and all(width >= 1 for width in self.channels)
         _check(is_wide, "channels", self.channels, "positive numbers, one at least")
@@ -318,7 +322,10 @@ class OptimizerConfig:
             "a positive number",
         )
         _check(
-            0 <= self.average_decay < 1, "average_decay", self.average_decay, "from 0 to below 1"
+            0 <= self.average_decay <= 0.99999,
+            "average_decay",
+            self.average_decay,
+            "from 0 to 0.99999",
         )
 
 

@@ -1,17 +1,17 @@
 """What each latent unit of a trained model carries, and a warning where they collapsed."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from bayes_jax import GenerativeModel
 from bayes_jax.errors import InputError
 from bayes_jax.noise import mean_of
-from vae_jax.objectives import kl_per_unit
+from vae_jax.objectives.units import ACTIVE_VARIANCE, kl_per_unit
 from vae_jax.tables import Column, Table
 
-ACTIVE_VARIANCE = 1e-2
-"""A unit is active where Var_x(E_q[z_u | x]) is larger (Burda et al. 2016, arXiv 1509.00519)."""
+IMAGES_AT_ONCE = 500
+"""In memory: a flow's mean takes many draws for each."""
 
 WARNED_SHARE = 0.5
 """A person is warned where fewer units than this are active."""
@@ -34,7 +34,7 @@ def unit_table(model: GenerativeModel, x) -> Table:
     Returns:
         One row a unit; `kl` is None where guide or prior does not factorise over units.
     """
-    variances = np.asarray(_variances(model.guide, x), np.float64)
+    variances = np.var(np.asarray(_means(Partial(model.guide), x)), axis=0, dtype=np.float64)
     divergences = _mean_divergences(model, x)
     rows = [
         {
@@ -57,18 +57,23 @@ def collapse_warning(table: Table) -> str | None:
         return None
     return (
         f"posterior collapse: {sum(active)} of {len(active)} latent units carry anything about x; "
-        "try --objective.name free_bits, beta with --objective.num-warmup-steps, or fewer latents"
+        "a KL that is weighed less or rises slowly may help, or fewer latents"
     )
 
 
-def _variances(guide, x):
-    return jnp.var(jax.vmap(lambda x: mean_of(guide(x)))(x), axis=0)
+@jax.jit
+def _means(guide, x):
+    return jax.lax.map(lambda x: mean_of(guide(x)), x, batch_size=IMAGES_AT_ONCE)
+
+
+@jax.jit
+def _divergences(guide, prior, x):
+    return jax.lax.map(lambda x: kl_per_unit(guide(x), prior), x, batch_size=IMAGES_AT_ONCE)
 
 
 def _mean_divergences(model: GenerativeModel, x):
-    prior = model.latent.prior
     try:
-        each = jax.vmap(lambda x: kl_per_unit(model.guide(x), prior))(x)
-    except InputError:  # they do not factorise
+        each = _divergences(Partial(model.guide), model.latent.prior, x)
+    except InputError:  # guide or prior does not factorise
         return None
     return np.mean(np.asarray(each), axis=0, dtype=np.float64)

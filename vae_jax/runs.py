@@ -103,6 +103,8 @@ def check(folder: str | Path, config: Any, *, overwrite: bool = False) -> bool:
     folder = Path(folder).absolute()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: expected an output folder, choose another")
+    if (folder.parent / CONFIG).is_file():
+        raise InputError(f"{folder} lies inside the run {folder.parent}: choose another folder")
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
     existing = _read_existing(folder)

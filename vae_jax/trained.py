@@ -153,8 +153,8 @@ def train_together(
 
     Args:
         jobs: from `prepare`; they differ in folder and seed alone.
-        on_epoch: called after every epoch with a report for each unfinished job, None for one that
-            has stopped.
+        on_epoch: called after every epoch with a report for each job, None for one that has
+            stopped.
         seconds_between_checkpoints: how often the progress is saved besides at the end.
 
     Returns:
@@ -164,8 +164,10 @@ def train_together(
         InputError: data that cannot be trained on; then nothing was written.
         NonFiniteError: training met NaN; the folders hold the best states so far.
     """
+    # Those that are finished stay beside the others: with fewer, the others would round otherwise.
     if unfinished := [job for job in jobs if not job.is_finished]:
-        _train_unfinished(unfinished, on_epoch, seconds_between_checkpoints)
+        together = unfinished if jobs[0].system.fit else jobs
+        _train_jobs(together, on_epoch, seconds_between_checkpoints)
     return [load(job.folder) for job in jobs]
 
 
@@ -246,7 +248,7 @@ def changed_versions(folder: str | Path) -> dict[str, tuple]:
     }
 
 
-def _train_unfinished(jobs, on_epoch, seconds_between) -> None:
+def _train_jobs(jobs, on_epoch, seconds_between) -> None:
     records = [_recorder(job, seconds_between) for job in jobs]
 
     def record_all(reports):
@@ -268,11 +270,22 @@ def _train_unfinished(jobs, on_epoch, seconds_between) -> None:
             resume_from=[job.progress for job in jobs],
         )
     except NonFiniteError as error:
-        for job, result in zip(jobs, error.results, strict=True):
-            _save_best(job, result.progress)
-        raise
+        _save_what_is_good(jobs, error)
+        if len(jobs) == 1:
+            raise
+        lines = [f"{jobs[index].folder}: {fault}" for index, fault in error.faults.items()]
+        raise NonFiniteError(error.results, error.faults, "; ".join(lines)) from error
     for job, result in zip(jobs, results, strict=True):
-        _save(job.folder, result.progress or _exact_progress(result))
+        if not job.is_finished:
+            _save(job.folder, result.progress or _exact_progress(result))
+
+
+def _save_what_is_good(jobs, error: NonFiniteError) -> None:
+    for index, (job, result) in enumerate(zip(jobs, error.results, strict=True)):
+        if index in error.faults:
+            _save_best(job, result.progress)
+        elif not job.is_finished:
+            _save(job.folder, result.progress)
 
 
 def _content(config: RunConfig, dataset: Dataset) -> dict:
@@ -291,7 +304,7 @@ def _recorder(job: Job, seconds_between):
             _rewind_metrics(job.folder, job.num_epochs_done)
         runs.append_metrics(job.folder, report._replace(progress=None)._asdict())
         if report.progress is not None and time.monotonic() - last_saved >= seconds_between:
-            _save(job.folder, report.progress)
+            _save(job.folder, report.progress())
             last_saved = time.monotonic()
 
     return record

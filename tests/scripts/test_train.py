@@ -86,7 +86,7 @@ def test_a_collapsed_model_is_told_of(run, tmp_path):
     options = ["--objective.name", "beta", "--objective.beta", 1000, "--train.learning-rate", 0.01]
     done = run("train", "vae", *TINY, *options, "--out", tmp_path / "run")
     assert done.code == 0
-    assert "warning: posterior collapse: 0 of 3 latent units" in done.err
+    assert f"warning: {tmp_path / 'run'}: posterior collapse: 0 of 3 latent units" in done.err
 
 
 def test_the_score_of_a_mixture_is_its_evidence(mixture_run):

@@ -66,8 +66,9 @@ def test_steps_are_adams_along_gradients_of_bounded_length(clip_norm):
         np.testing.assert_allclose(after, params, rtol=1e-4, atol=1e-6)
 
 
-def test_what_is_kept_is_the_average_without_the_pull_to_its_start():
-    decay, x = 0.8, batches(6)
+@pytest.mark.parametrize("decay", [0.8, 0.9999])
+def test_what_is_kept_is_the_average_without_the_pull_to_its_start(decay):
+    x = batches(6)
     system = make(average_decay=decay)
     state, params = trajectory(system, x)
     plain, same = trajectory(make(), x)

@@ -128,13 +128,13 @@ def test_overwrite_begins_anew(config, dataset, unbroken, tmp_path):
 def test_a_run_that_met_nan_keeps_its_best_and_can_go_on(
     config, dataset, unbroken, tmp_path, monkeypatch
 ):
-    check = training.fitting._check_finite
+    faults = training.fitting._faults
 
-    def check_epoch(progress, active, is_good, *rest):
-        check(progress, active, is_good & (progress.epoch + 1 != 4), *rest)
+    def faults_of_epoch_four(progress, active, is_good, *means):
+        return faults(progress, active, is_good & (progress.epoch + 1 != 4), *means)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.fitting, "_check_finite", check_epoch)
+        patch.setattr(training.fitting, "_faults", faults_of_epoch_four)
         with pytest.raises(training.NonFiniteError):
             trained.train(trained.prepare(tmp_path, config, dataset))
     kept = trained.load(tmp_path)
@@ -259,3 +259,46 @@ def test_nothing_is_written_before_the_first_epoch_is_done(config, dataset, tmp_
     with pytest.raises(InputError, match="batch_size is 100"):
         trained.train(trained.prepare(tmp_path / "new", greedy, dataset))
     assert not (tmp_path / "new").exists()
+
+
+# --- seeds together ------------------------------------------------------------------------------
+
+
+def of_seeds(config, folder, dataset, **changes):
+    loop = dataclasses.replace(config.train, **changes)
+    return [
+        trained.prepare(
+            folder / str(seed),
+            config._replace(train=dataclasses.replace(loop, seed=seed)),
+            dataset,
+        )
+        for seed in range(3)
+    ]
+
+
+def test_seeds_killed_after_one_has_stopped_go_on_bit_by_bit(config, dataset, tmp_path):
+    patient = {"num_epochs": 30, "patience": 1, "learning_rate": 0.03}
+    unbroken = trained.train_together(of_seeds(config, tmp_path / "unbroken", dataset, **patient))
+    ends = sorted(int(run.progress.epoch) for run in unbroken)
+    assert ends[0] < ends[-1]
+
+    def kill(reports):
+        if any(report is None for report in reports):
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained.train_together(
+            of_seeds(config, tmp_path / "killed", dataset, **patient),
+            on_epoch=kill,
+            seconds_between_checkpoints=0.0,
+        )
+    jobs = of_seeds(config, tmp_path / "killed", dataset, **patient)
+    assert any(job.is_finished for job in jobs)
+    for run, other in zip(trained.train_together(jobs), unbroken, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, run.progress, other.progress)
+        assert len(runs.read_metrics(run.folder)) == len(runs.read_metrics(other.folder))
+
+
+def test_a_run_inside_of_another_is_refused(config, dataset, unbroken):
+    with pytest.raises(InputError, match="lies inside the run"):
+        trained.prepare(unbroken.folder / "seed-0", config, dataset)

@@ -88,7 +88,7 @@ def test_an_epoch_visits_no_example_twice_and_leaves_out_others_each_time():
         np.eye(10, dtype=np.float32),
         np.eye(10, dtype=np.float32),
         TrainConfig(num_epochs=4, batch_size=4),
-        on_epoch=lambda report: visits.append(np.asarray(report.progress.state)),
+        on_epoch=lambda report: visits.append(np.asarray(report.progress().state)),
     )
     each = np.diff(visits, axis=0)
     assert set(each.ravel()) == {0.0, 1.0}
@@ -148,7 +148,7 @@ def test_noise_is_drawn_anew_for_every_step_and_not_for_validation():
         np.full((8, 1), 2, np.uint8),
         np.full((8, 1), 3, np.uint8),
         TrainConfig(num_epochs=20, batch_size=8),
-        on_epoch=lambda report: states.append(np.asarray(report.progress.state)),
+        on_epoch=lambda report: states.append(np.asarray(report.progress().state)),
     )
     draws = np.diff(states, axis=0)
     assert set(draws.ravel()) == {0.0, 1.0}
@@ -242,7 +242,7 @@ def test_same_key_repeats_the_run_and_another_does_not(system, data, result):
 def test_resumed_run_is_the_unbroken_one_bit_by_bit(system, data, result, tmp_path):
     def save_epoch_two(report):
         if report.epoch == 2:
-            checkpoints.save(tmp_path, report.epoch, report.progress)
+            checkpoints.save(tmp_path, report.epoch, report.progress())
 
     training.fit(KEY, system, *data, CONFIG, on_epoch=save_epoch_two)
     abstract = jax.eval_shape(lambda x: training.initial_progress(KEY, system, x), data[0])
@@ -275,7 +275,7 @@ def test_step_and_evaluate_are_traced_once_for_all_epochs_and_runs(system, data)
 
     watched = System(system.generative, counted("init"), counted("step"), counted("evaluate"))
     saved = []
-    training.fit(KEY, watched, *data, CONFIG, on_epoch=lambda r: saved.append(copy(r.progress)))
+    training.fit(KEY, watched, *data, CONFIG, on_epoch=lambda r: saved.append(copy(r.progress())))
     assert traces == {"init": 1, "step": 1, "evaluate": 1}
     other = TrainConfig(num_epochs=3, batch_size=12, learning_rate=0.5, patience=2)
     training.fit(jax.random.key(1), watched, 1 - data[0], 1 - data[1], other)
@@ -350,27 +350,43 @@ def test_seeds_at_once_are_the_runs_that_each_would_be_alone(system, data):
 def test_seeds_report_and_resume_each_for_itself(system, data):
     config = CONFIG
     keys = jax.random.split(jax.random.key(4), 2)
-    reports = []
-    whole = training.fit_seeds(keys, system, *data, config, on_epoch=reports.append)
-    assert [[report.epoch for report in both] for both in reports] == [[n, n] for n in range(1, 5)]
-    resumed = training.fit_seeds(
-        keys, system, *data, config, resume_from=[report.progress for report in reports[1]]
-    )
+    seen, progress = [], []
+
+    def watch(reports):
+        seen.append([report.epoch for report in reports])
+        progress.append([report.progress() for report in reports])
+
+    whole = training.fit_seeds(keys, system, *data, config, on_epoch=watch)
+    assert seen == [[n, n] for n in range(1, 5)]
+    resumed = training.fit_seeds(keys, system, *data, config, resume_from=progress[1])
     assert_same([r.progress for r in resumed], [r.progress for r in whole])
 
 
-def test_a_seed_that_goes_wrong_is_named_and_no_seed_is_lost():
+def test_a_seed_that_goes_wrong_is_named_and_the_others_go_on():
+    """Its second epoch is its best: what it met later is forgotten, and no other seed is."""
+
     def step(state, key, batch, *, learning_rate):
         return state + 1, {"objective": state, "kl": jnp.where(bad(key), jnp.nan, 0.0)}
 
     def bad(key):
-        return jax.random.uniform(key) < 0.2
+        return jax.random.uniform(key) < 0.1
 
-    system = scripted(range(60))._replace(step=step)
-    config = TrainConfig(num_epochs=60, batch_size=4)
-    keys = jax.random.split(KEY, 3)
-    with pytest.raises(training.NonFiniteError, match=r"of seed \d of 3: train kl") as error:
+    system = scripted([1, 3, *[2] * 10])._replace(step=step)
+    config = TrainConfig(num_epochs=12, batch_size=4)
+    keys = jax.random.split(jax.random.key(2), 6)
+    alone = []
+    for key in keys:
+        try:
+            alone.append((training.fit(key, system, ONE_STEP, ONE_STEP, config), None))
+        except training.NonFiniteError as error:
+            alone.append((error.result, str(error)))
+    faults = {index: fault for index, (_, fault) in enumerate(alone) if fault}
+    assert 0 < len(faults) < 6
+    with pytest.raises(training.NonFiniteError) as error:
         training.fit_seeds(keys, system, ONE_STEP, ONE_STEP, config)
-    epochs = [result.num_epochs for result in error.value.results]
-    assert len(set(epochs)) == 1
-    assert [int(result.progress.state) for result in error.value.results] == epochs
+    assert error.value.faults == faults
+    assert str(error.value) == next(iter(error.value.faults.values()))
+    for (result, _), other in zip(alone, error.value.results, strict=True):
+        assert (result.num_epochs, result.best_epoch) == (other.num_epochs, other.best_epoch)
+        assert len(result.history) == len(other.history)
+        assert_same(result.progress, other.progress)

@@ -164,7 +164,7 @@ def train_seeds(
             seed,
             system.generative(result.state),
             result.history,
-            result.seconds / num_seeds,
+            result.seconds,
         )
         for seed, result in zip(seeds, results, strict=True)
     ]

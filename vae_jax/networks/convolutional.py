@@ -1,5 +1,7 @@
 """Convolutional encoder and decoder, mirror images: each level halves or doubles the image."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -10,7 +12,21 @@ from vae_jax.networks.mlp import MLP
 KERNEL = (3, 3)
 
 
-class ConvEncoder(nn.Module):
+class _Levels(nn.Module):
+    """What encoder and decoder share: the residual blocks of a level."""
+
+    def blocks(self, image: Float[Array, "height width channel"]) -> Array:
+        """The identity at their core (He et al. 2016, arXiv 1603.05027), no norms."""
+        for _ in range(self.num_blocks):
+            inner = self._conv(image.shape[-1])(self.activation(image))
+            image = image + self._conv(image.shape[-1])(self.activation(inner))
+        return image
+
+    def _conv(self, channels: int) -> nn.Conv:
+        return nn.Conv(channels, KERNEL, dtype=self.dtype)
+
+
+class ConvEncoder(_Levels):
     """An image to features: strided convolutions, then dense layers.
 
     Attributes:
@@ -19,6 +35,7 @@ class ConvEncoder(nn.Module):
         hidden_dims: widths of the dense layers behind them.
         output_dim: number of output features.
         num_blocks: residual blocks behind each level.
+        activation: between layers.
         dtype: in which layers compute; params and output are float32.
     """
 
@@ -27,6 +44,7 @@ class ConvEncoder(nn.Module):
     hidden_dims: tuple[int, ...]
     output_dim: int
     num_blocks: int = 0
+    activation: Callable = nn.relu
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -34,12 +52,13 @@ class ConvEncoder(nn.Module):
         """Map one image `[height * width]` to `[output_dim]`."""
         image = pixels.reshape(*self.image_shape, 1)
         for channels in self.channels:
-            image = nn.relu(nn.Conv(channels, KERNEL, strides=2, dtype=self.dtype)(image))
-            image = _blocks(image, self.num_blocks, self.dtype)
-        return MLP(self.hidden_dims, self.output_dim, self.dtype)(image.reshape(-1))
+            image = nn.Conv(channels, KERNEL, strides=2, dtype=self.dtype)(image)
+            image = self.blocks(self.activation(image))
+        dense = MLP(self.hidden_dims, self.output_dim, self.activation, self.dtype)
+        return dense(image.reshape(-1))
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(_Levels):
     """Features to features of every pixel: dense layers, then transposed convolutions.
 
     Attributes:
@@ -48,6 +67,7 @@ class ConvDecoder(nn.Module):
         hidden_dims: widths of the dense layers before them.
         num_per_pixel: output features of a pixel.
         num_blocks: residual blocks before each level.
+        activation: between layers.
         dtype: in which layers compute; params and output are float32.
     """
 
@@ -56,6 +76,7 @@ class ConvDecoder(nn.Module):
     hidden_dims: tuple[int, ...]
     num_per_pixel: int
     num_blocks: int = 0
+    activation: Callable = nn.relu
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -63,14 +84,14 @@ class ConvDecoder(nn.Module):
         """Map `[input]` to `[height * width * num_per_pixel]`, one pixel after the other."""
         *larger, smallest = self._shapes()
         width = smallest[0] * smallest[1] * self.channels[-1]
-        image = nn.relu(MLP(self.hidden_dims, width, self.dtype)(features))
-        image = image.reshape(*smallest, self.channels[-1])
+        image = MLP(self.hidden_dims, width, self.activation, self.dtype)(features)
+        image = self.activation(image).reshape(*smallest, self.channels[-1])
         outer = [self.channels[0], *self.channels[:-1]]
         for shape, channels in zip(reversed(larger), reversed(outer), strict=True):
-            image = _blocks(image, self.num_blocks, self.dtype)
+            image = self.blocks(image)
             # It doubles; an odd side is one pixel less.
             image = nn.ConvTranspose(channels, KERNEL, strides=(2, 2), dtype=self.dtype)(image)
-            image = nn.relu(image[: shape[0], : shape[1]])
+            image = self.activation(image[: shape[0], : shape[1]])
         pixels = nn.Conv(self.num_per_pixel, KERNEL, use_bias=False, dtype=self.dtype)(image)
         return _Offset(name="output")(pixels.reshape(-1).astype(jnp.float32))
 
@@ -90,12 +111,3 @@ class _Offset(nn.Module):
     def __call__(self, features: Float[Array, " output"]) -> Float[Array, " output"]:
         bias = self.param("bias", nn.initializers.zeros, features.shape, features.dtype)
         return features + bias
-
-
-def _blocks(image: Float[Array, "height width channel"], num: int, dtype: DTypeLike) -> Array:
-    """Residual blocks, the identity at their core (He et al. 2016, arXiv 1603.05027), no norms."""
-    channels = image.shape[-1]
-    for _ in range(num):
-        inner = nn.Conv(channels, KERNEL, dtype=dtype)(nn.relu(image))
-        image = image + nn.Conv(channels, KERNEL, dtype=dtype)(nn.relu(inner))
-    return image

@@ -1,5 +1,7 @@
 """The multilayer perceptron, and the bias that any body starts from."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -7,7 +9,7 @@ from jaxtyping import Array, Float, Num, PyTree
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron with ReLU between its layers and a linear output.
+    """A multilayer perceptron with a linear output.
 
     The seed VAE is `MLP((512, 256), 2 * latent_dim)` as encoder and `MLP((256, 512), pixels)` as
     decoder, whose outputs are logits.
@@ -15,18 +17,20 @@ class MLP(nn.Module):
     Attributes:
         hidden_dims: widths of the hidden layers; empty makes it one affine map.
         output_dim: number of output features.
+        activation: between its layers.
         dtype: in which layers compute; params and output are float32.
     """
 
     hidden_dims: tuple[int, ...]
     output_dim: int
+    activation: Callable = nn.relu
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, features: Num[Array, "*batch input"]) -> Float[Array, "*batch output"]:
         """Map features `[..., input]` to `[..., output_dim]`."""
         for width in self.hidden_dims:
-            features = nn.relu(nn.Dense(width, dtype=self.dtype)(features))
+            features = self.activation(nn.Dense(width, dtype=self.dtype)(features))
         output = nn.Dense(self.output_dim, dtype=self.dtype, name="output")(features)
         return output.astype(jnp.float32)
 

@@ -8,6 +8,8 @@ from vae_jax.configs import NetworkConfig, ObservationSpec
 from vae_jax.networks.convolutional import ConvDecoder, ConvEncoder
 from vae_jax.networks.mlp import MLP
 
+_ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
+
 
 def make_networks(
     config: NetworkConfig,
@@ -29,17 +31,17 @@ def make_networks(
     Raises:
         InputError: convolutions over an observation that is no image.
     """
-    dtype = jnp.dtype(config.dtype)
+    how = {"activation": _ACTIVATIONS[config.activation], "dtype": jnp.dtype(config.dtype)}
     if config.name == "mlp":
         return (
-            MLP(hidden_dims, num_encoder_features, dtype),
-            MLP(hidden_dims[::-1], num_decoder_features, dtype),
+            MLP(hidden_dims, num_encoder_features, **how),
+            MLP(hidden_dims[::-1], num_decoder_features, **how),
         )
     if spec.image_shape is None:
         raise InputError(
             f"network {config.name} on observations without an image_shape: expected images, or mlp"
         )
-    levels = {"channels": config.channels, "num_blocks": config.num_blocks, "dtype": dtype}
+    levels = {"channels": config.channels, "num_blocks": config.num_blocks, **how}
     return (
         ConvEncoder(
             spec.image_shape, hidden_dims=hidden_dims, output_dim=num_encoder_features, **levels

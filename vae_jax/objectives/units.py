@@ -37,15 +37,19 @@ def kl_per_unit(posterior: Distribution, prior: Distribution) -> Float[Array, " 
     )
 
 
+ACTIVE_VARIANCE = 1e-2
+"""A unit is active where Var_x(E_q[z_u | x]) is larger (Burda et al. 2016, arXiv 1509.00519)."""
+
+
 def active_units(
-    guide: Guide, x: Num[Array | np.ndarray, "batch *event"], *, threshold: float = 1e-2
+    guide: Guide, x: Num[Array | np.ndarray, "batch *event"], *, threshold: float = ACTIVE_VARIANCE
 ) -> Int[Array, ""]:
     """How many latent units the guide uses: those with Var_x(E_q[z_u | x]) > threshold.
 
     Args:
         guide: x -> q(z | x).
         x: a batch of observations.
-        threshold: of the variance (Burda, Grosse, Salakhutdinov 2016, arXiv 1509.00519).
+        threshold: of the variance.
 
     Returns:
         A count between 0 and the latent dimension.

@@ -1,5 +1,6 @@
 """Systems trained by Adam on the mean of a per-example objective."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def gradient_system(
         if not is_averaged:
             return state.params
         # Before the first step there is no average yet.
-        weight = 1 - optimizer.average_decay**state.average.count
+        weight = -jnp.expm1(state.average.count * math.log(optimizer.average_decay))
         return jax.tree.map(
             lambda mean, params: jnp.where(weight > 0, mean / jnp.maximum(weight, 1e-9), params),
             state.average.ema,

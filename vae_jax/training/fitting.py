@@ -82,10 +82,10 @@ def fit_seeds(
     on_epoch: Callable[[tuple[EpochReport | None, ...]], None] | None = None,
     resume_from: Sequence[Progress | None] | None = None,
 ) -> tuple[FitResult, ...]:
-    """`fit` of one system from many seeds at once: what each alone would give, in one program.
+    """`fit` of one system from many seeds at once: what each alone would give, up to rounding.
 
-    A seed that has stopped stands still while the others go on. Exact systems are fitted one after
-    another.
+    A seed that has stopped, or went wrong, stands still while the others go on; the program costs
+    as much as before. Exact systems are fitted one after another.
 
     Args:
         keys: `[seed]`, one key each.
@@ -101,7 +101,7 @@ def fit_seeds(
 
     Raises:
         InputError: as `fit`.
-        NonFiniteError: some seed stopped being finite; it carries the results of all so far.
+        NonFiniteError: some seed stopped being finite; it carries the results of all.
     """
     start = time.perf_counter()
     train, validation = _on_device("train", train), _on_device("validation", validation)
@@ -114,37 +114,54 @@ def fit_seeds(
             f"batch_size is {config.batch_size}, the training data hold {num_examples} examples: "
             f"expected a batch_size of at most {num_examples}"
         )
-    return _fit_epochs(keys, system, train, validation, config, on_epoch, resume_from, start)
+    progress = _start(keys, system, train, validation, resume_from)
+    progress, history, faults = _fit_epochs(
+        keys, system, train, validation, config, on_epoch, progress
+    )
+    seconds = (time.perf_counter() - start) / len(keys)
+    results = tuple(
+        _result(history[index], _of_seed(progress, index), seconds, failed=index in faults)
+        for index in range(len(keys))
+    )
+    if faults:
+        raise NonFiniteError(results, faults)
+    return results
 
 
-def _fit_epochs(keys, system, train, validation, config, on_epoch, resume_from, start):
-    of_run = jax.vmap(epochs.split_key)(keys)
+def _start(keys, system, train, validation, resume_from) -> Progress:
     each = [
         stands or initial_progress(key, system, train)
         for stands, key in zip(resume_from or [None] * len(keys), keys, strict=True)
     ]
-    _check_support(system, each[0].state, _observed(system, keys[0], train), validation)
-    progress = _stack(each)
-    history = tuple([] for _ in keys)
+    # Training data whose noise is drawn anew are no observations yet.
+    splits = (train, validation) if system.observe is None else (validation,)
+    _check_support(system, each[0].state, *splits)
+    return _stack(each)
 
-    def results(progress):
-        seconds = time.perf_counter() - start
-        return tuple(map(partial(_result, seconds=seconds), history, _unstack(progress)))
 
-    while not np.all(is_finished(progress, config)):
+def _fit_epochs(keys, system, train, validation, config, on_epoch, progress):
+    """The last progress, the history of each seed, and index -> fault of those that went wrong."""
+    of_run = jax.vmap(epochs.split_key)(keys)
+    history, faults = tuple([] for _ in keys), {}
+
+    def is_active():
+        return ~is_finished(progress, config) & ~np.isin(np.arange(len(keys)), list(faults))
+
+    while np.any(active := is_active()):
         epoch_start = time.perf_counter()
-        active = ~is_finished(progress, config)
-        state, is_good, *metrics = _one_epoch(
+        state, is_good, *means = _one_epoch(
             progress, active, of_run, system, train, validation, config
         )
-        _check_finite(progress, active, is_good, *metrics, results)
-        progress = _advance(progress, active, state, metrics[1])
-        seconds = time.perf_counter() - epoch_start
-        reports = tuple(map(partial(_report, seconds=seconds), _unstack(progress), *metrics))
-        on_epoch(tuple(map(lambda report, one: report if one else None, reports, active)))
-        for past, report, one in zip(history, reports, active, strict=True):
-            past += [report._replace(progress=None)] if one else []
-    return results(progress)
+        faults |= _faults(progress, active, is_good, *means)
+        active = is_active()
+        progress = _advance(progress, active, state, means[1])
+        if np.any(active):
+            seconds = (time.perf_counter() - epoch_start) / np.sum(active)
+            reports = _reports(progress, active, *means, seconds=seconds)
+            on_epoch(reports)
+            for past, report in zip(history, reports, strict=True):
+                past += [report._replace(progress=None)] if report else []
+    return progress, history, faults
 
 
 def _one_epoch(progress, active, of_run, system, train, validation, config):
@@ -168,9 +185,10 @@ def _advance(progress, active, state, validation) -> Progress:
     objective = np.asarray([means["objective"] for means in validation], np.float32)
     is_better = active & (objective > progress.best_objective)
     epoch = progress.epoch + active.astype(np.int32)
+    best_state = progress.best_state
     return Progress(
         state,
-        _better(is_better, state, progress.best_state),
+        _better(is_better, state, best_state) if np.any(is_better) else best_state,
         epoch,
         np.where(is_better, epoch, progress.best_epoch),
         np.where(is_better, objective, progress.best_objective),
@@ -185,19 +203,34 @@ def _better(is_better, state, best_state):
     return jax.tree.map(choose, state, best_state)
 
 
-def _report(progress, train, validation, *, seconds) -> EpochReport:
-    epoch = int(progress.epoch)
-    is_best = int(progress.best_epoch) == epoch
-    return EpochReport(epoch, train, validation, is_best, seconds, progress)
+def _reports(progress, active, train, validation, *, seconds) -> tuple[EpochReport | None, ...]:
+    return tuple(
+        EpochReport(
+            int(progress.epoch[index]),
+            train[index],
+            validation[index],
+            bool(progress.best_epoch[index] == progress.epoch[index]),
+            float(seconds),
+            partial(_of_seed, progress, index),
+        )
+        if is_active
+        else None
+        for index, is_active in enumerate(active)
+    )
 
 
-def _result(history, progress, *, seconds) -> FitResult:
+def _result(history, progress, seconds, *, failed) -> FitResult:
     epoch, best_epoch = int(progress.epoch), int(progress.best_epoch)
+    if failed:  # its last state is of no use: it can go on from the best one
+        best = jax.tree.map(jnp.array, progress.best_state)
+        progress = progress._replace(state=best, epoch=progress.best_epoch)
     return FitResult(progress.best_state, tuple(history), best_epoch, epoch, seconds, progress)
 
 
-def _check_finite(progress, active, is_good, train, validation, results) -> None:
-    for index in np.flatnonzero(active):
+def _faults(progress, active, is_good, train, validation) -> dict[int, str]:
+    """Seed -> what of its epoch is not finite."""
+    faults = {}
+    for index in map(int, np.flatnonzero(active)):
         bad = [f"train {name}" for name, value in train[index].items() if not np.isfinite(value)]
         bad += [] if is_good[index] else ["the state after the last step"]
         bad += [
@@ -206,20 +239,11 @@ def _check_finite(progress, active, is_good, train, validation, results) -> None
             if not np.isfinite(value)
         ]
         if bad:
-            seed = f" of seed {index} of {len(active)}" if len(active) > 1 else ""
-            # The states before this epoch gave their memory to it: the best ones are left.
-            best = jax.tree.map(jnp.array, progress.best_state)
-            resumable = progress._replace(state=best, epoch=progress.best_epoch)
-            ended = [
-                result._replace(num_epochs=int(epoch))
-                for result, epoch in zip(results(resumable), progress.epoch, strict=True)
-            ]
-            raise NonFiniteError(
-                f"epoch {progress.epoch[index] + 1}{seed}: {bad[0]} is not finite; the best state "
-                "so far is kept: try a lower learning rate",
-                ended,
-                int(index),
+            faults[index] = (
+                f"epoch {progress.epoch[index] + 1}: {bad[0]} is not finite; the best state so far "
+                "is kept: try a lower learning rate"
             )
+    return faults
 
 
 def _fit_exact(keys, system, train, validation, on_epoch):
@@ -242,11 +266,6 @@ def _check_support(system, state, *splits) -> None:
     latent = system.generative(state).latent
     for data in splits if latent is not None else ():
         check_observations(latent, data)
-
-
-def _observed(system, key, train):
-    """What the system sees of the training data, once."""
-    return train if system.observe is None else system.observe(key, epochs.as_float(train))
 
 
 def _on_device(name, data):
@@ -272,11 +291,8 @@ def _stack(each: Sequence[Progress]) -> Progress:
     return Progress(**states, **clocks)
 
 
-def _unstack(progress: Progress) -> list[Progress]:
-    return [
-        jax.tree.map(lambda leaf, index=index: leaf[index], progress)
-        for index in range(len(progress.epoch))
-    ]
+def _of_seed(progress: Progress, index: int) -> Progress:
+    return jax.tree.map(lambda leaf: leaf[index], progress)
 
 
 def _means(metrics) -> list[dict[str, float]]:

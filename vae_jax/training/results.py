@@ -1,6 +1,6 @@
 """Where a run stands, what an epoch reports, and what a finished run gives back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -40,8 +40,10 @@ class EpochReport(NamedTuple):
         train: means over the epoch's steps, nats per example.
         validation: means over the validation split, nats per example.
         is_best: whether the validation objective is the best so far.
-        seconds: wall time of the epoch, validation and all seeds included (the first one compiles).
-        progress: to save for resuming; None in a history.
+        seconds: wall time of the epoch, validation included (the first one compiles); its share
+            where seeds are trained at once.
+        progress: call it for what is saved for resuming, before the callback returns: the next
+            epoch reuses that memory. None in a history.
     """
 
     epoch: int
@@ -49,7 +51,7 @@ class EpochReport(NamedTuple):
     validation: dict[str, float]
     is_best: bool
     seconds: float
-    progress: Progress | None
+    progress: Callable[[], Progress] | None
 
 
 class FitResult(NamedTuple):
@@ -60,7 +62,8 @@ class FitResult(NamedTuple):
         history: one report per epoch run here.
         best_epoch: the epoch of `state`, counted from 1.
         num_epochs: epochs completed, those before a resume included.
-        seconds: wall time spent here, compilation and all seeds included.
+        seconds: wall time spent here, compilation included; its share where seeds were trained at
+            once.
         progress: to resume from, for more epochs; None after an exact fit.
     """
 
@@ -76,13 +79,15 @@ class NonFiniteError(InputError):
     """Training met NaN or infinity.
 
     Attributes:
-        results: the `FitResult` of every seed up to its last good epoch, with its best state.
-        result: that of the seed which went wrong.
+        results: the `FitResult` of every seed; of one that went wrong, up to its last good epoch.
+        faults: index of a seed that went wrong -> one line.
+        result: that of the first of them.
     """
 
-    def __init__(self, message: str, results: Sequence[FitResult], index: int):
-        super().__init__(message)
-        self.results = tuple(results)
+    def __init__(self, results: Sequence[FitResult], faults: dict[int, str], message: str = ""):
+        index, fault = next(iter(faults.items()))
+        super().__init__(message or fault)
+        self.results, self.faults = tuple(results), faults
         self.result = self.results[index]
 
 

@@ -1,0 +1,68 @@
+"""reproduce.py: a row for each publication, scored as it was, and stopped runs go on."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from bayes_jax import importance_bound
+from vae_jax import reproductions, trained
+from vae_jax.configs import TrainConfig, VAEConfig
+
+from .conftest import load_script
+
+
+@pytest.fixture
+def little(monkeypatch):
+    """The table with networks of a size for tests, on digits."""
+    small = {
+        name: dataclasses.replace(
+            asked,
+            system=VAEConfig(3, (16,)),
+            train=TrainConfig(2, 64, patience=2),
+            num_samples=min(asked.num_samples, 7),
+        )
+        for name, asked in reproductions.REPRODUCTIONS.items()
+    }
+    for name, asked in small.items():
+        monkeypatch.setitem(reproductions.REPRODUCTIONS, name, asked)
+    script = load_script("reproduce")
+    monkeypatch.setattr(script, "DATA", "digits")
+    return script
+
+
+def test_rows_are_the_published_scores_of_runs_that_can_be_loaded(little, tmp_path, capsys):
+    command = little.Reproduce(("flax", "altosaar"), out=tmp_path)
+    little.main(command)
+    printed = capsys.readouterr().out
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert [row["published"] for row in rows] == [103.6, 97.1]
+    assert [row["num_samples"] for row in rows] == [1, 7]
+    assert "103.60" in printed
+    run = trained.load(tmp_path / "altosaar")
+    x = trained.load_data(run).test.astype(np.float32)
+    model = run.generative
+    bounds = [
+        importance_bound(jax.random.key(seed), model.latent, x, guide=model.guide, num_samples=7)
+        for seed in range(1, 5)
+    ]
+    values = -np.array([np.mean(bound.lower) for bound in bounds])
+    assert abs(rows[1]["nll"] - values.mean()) < 6 * values.std(ddof=1)
+    assert rows[1]["num_images"] == len(x)
+    assert 0 <= rows[1]["active_units"] <= 3
+    little.main(command)
+    again = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert [row["nll"] for row in again] == [row["nll"] for row in rows]
+
+
+def test_what_is_unknown_is_one_line(little):
+    with pytest.raises(ValueError, match=r"names: 'gan' is unknown: expected all or some of flax"):
+        little.Reproduce(("gan",))
+
+
+def test_help_is_quick_and_names_all(help_of):
+    text = " ".join(help_of("reproduce").split())
+    for name in reproductions.REPRODUCTIONS:
+        assert name in text
