@@ -194,6 +194,30 @@ def test_gap_profile_stacks_the_gaps_from_the_smallest_to_the_largest():
     assert len(strip.images) == 3
 
 
+def test_rate_panels_have_an_axis_each_from_zero():
+    values = np.array([[500.0, 300.0], [27.0, 26.5]])
+    figure = rendered(
+        plots.rate_panels(
+            ["a", "b"], values, 0.9 * values, panels=["32", "1024"], title="Speed", unit="steps / s"
+        )
+    )
+    for axes, row, title in zip(figure.axes, values, ("32", "1024"), strict=True):
+        assert [bar.get_width() for bar in axes.patches] == list(row)
+        np.testing.assert_allclose(axes.lines[0].get_xdata(), 0.9 * row)
+        assert axes.get_xlim()[0] == 0
+        assert axes.get_title() == title
+    assert [text.get_text() for text in figure.axes[1].texts] == ["27.0", "26.5"]
+
+
+def test_signal_to_noise_has_a_line_for_each_estimator():
+    parts = {part: {"iwae": [(1, 2.0), (8, 0.5)], "stl": [(1, 2.0), (8, 6.0)]} for part in "ed"}
+    figure = rendered(plots.signal_to_noise(parts, title="Noise"))
+    assert len(figure.axes) == 2
+    iwae, stl = figure.axes[1].lines
+    assert list(iwae.get_ydata()) == [2.0, 0.5]
+    assert list(stl.get_xdata()) == [1, 8]
+
+
 def test_rates_are_bars_with_a_mark_for_compiling():
     values, slower = np.array([10.0, 2000.0]), np.array([5.0, 100.0])
     figure = rendered(plots.rates(["a", "b"], values, slower, title="Speed", unit="draws / s"))

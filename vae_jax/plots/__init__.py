@@ -4,7 +4,7 @@ Pixels lie in [0, 1] (1 is white), densities are in nats per image. Colours are 
 Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/color).
 """
 
-from vae_jax.plots.benchmarks import rates
+from vae_jax.plots.benchmarks import rate_panels, rates, signal_to_noise
 from vae_jax.plots.calibration import calibration
 from vae_jax.plots.evidence import bound_costs, evidence_ladder, gap_bars, gap_profile
 from vae_jax.plots.images import ModelImages, image_grid, samples_and_reconstructions
@@ -24,7 +24,9 @@ __all__ = [
     "gap_profile",
     "image_grid",
     "posterior_contours",
+    "rate_panels",
     "rates",
     "samples_and_reconstructions",
+    "signal_to_noise",
     "training_curves",
 ]
