@@ -32,6 +32,9 @@ def log_likelihood(
     model: LatentModel, z: Float[Array, "sample latent"], x: PyTree
 ) -> Float[Array, " sample"]:
     """log p(x | z) of every draw."""
+    if len(z) == 1:
+        # Without an axis of one: products over two axes would copy what they contract.
+        return model.likelihood(z[0]).log_prob(x)[None]
     return jax.vmap(lambda z: model.likelihood(z).log_prob(x))(z)
 
 
