@@ -1,7 +1,7 @@
 """Published numbers on static binarized MNIST: train as published, score as published, compare.
 
-python scripts/reproduce.py flax --data-dir DIR      about 1 min on 2 CPU cores
-python scripts/reproduce.py --data-dir DIR           all of them: a day on 2 cores, minutes on a GPU
+python scripts/reproduce.py flax --data-dir DIR      half a minute on 2 CPU cores
+python scripts/reproduce.py --data-dir DIR           all of them: many hours on a CPU
 
 Each is a run folder OUT/NAME of its own: the same command again goes on where it was stopped.
 OUT/results.json and report.html have a row for every one that is finished.
