@@ -58,8 +58,9 @@ def test_the_truth_lies_between(cases, name, from_guide):
     for below in (lower - exact, exact - upper):
         assert below.mean() < 3 * below.std(ddof=1) / np.sqrt(len(below))
     assert abs(np.mean(lower - exact)) < most
-    # The chains' own errors are what they miss by.
-    assert 0.6 < np.sqrt(np.mean(((lower - exact) / found.stderr_lower) ** 2)) < 1.8
+    # The chains' own errors are what they miss by: of |t| with 15 degrees of freedom the median is
+    # 0.69. Its mean square would hang on the few x where one chain in hundreds finds a second mode.
+    assert 0.45 < np.median(np.abs(lower - exact) / found.stderr_lower) < 1.1
     if case.name == "mixture_prior":
         # The modes are apart in the prior already, and no local move goes from one to another: the
         # walk back ends in the mode it began in. The bound holds, and is loose.
