@@ -162,6 +162,8 @@ class TrainConfig:
         schedule: how the rate falls: constant, cosine (to zero), staged (Burda et al. 2016: eight
             stages, each three times as long and 10^(1/7) times slower). It spans num_epochs, also
             where a resumed run has more of them.
+        stream_steps: 0 keeps the training data on the device; otherwise they stay on the host, and
+            the examples of so many steps are sent at a time, while those before are trained on.
     """
 
     num_epochs: int = 1000
@@ -170,13 +172,15 @@ class TrainConfig:
     patience: int = 50
     seed: int = 0
     schedule: Schedule = "constant"
+    stream_steps: int = 0
 
     def __post_init__(self):
         _check_name(self.schedule, Schedule, "schedule")
         for field in ("num_epochs", "batch_size", "patience"):
             _check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
-        _check(self.seed >= 0, "seed", self.seed, "at least 0")
+        for field in ("seed", "stream_steps"):
+            _check(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
 
 
 @dataclass(frozen=True)

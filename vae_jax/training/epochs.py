@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
 from vae_jax.systems.base import System
 
@@ -66,10 +66,8 @@ def train_epoch(
     Returns:
         The new state, the means of the steps' metrics, and whether all of the state is finite.
     """
-    key_order, key_steps = jax.random.split(key)
     num_examples = jax.tree.leaves(data)[0].shape[0]
-    num_steps = num_examples // batch_size
-    order = jax.random.permutation(key_order, num_examples)[: num_steps * batch_size]
+    order, key_steps = _plan(key, num_examples, batch_size)
 
     def one_step(state, inputs):
         index, rows = inputs
@@ -77,8 +75,7 @@ def train_epoch(
         key_step = jax.random.fold_in(key_steps, index)
         return step(state, key_step, batch, learning_rate=learning_rate)
 
-    inputs = jnp.arange(num_steps), order.reshape(num_steps, batch_size)
-    state, metrics = jax.lax.scan(one_step, state, inputs)
+    state, metrics = jax.lax.scan(one_step, state, (jnp.arange(len(order)), order))
     # One bad step makes its mean bad; the state shows what the very last update did.
     return state, jax.tree.map(jnp.mean, metrics), all_finite(state)
 
@@ -111,11 +108,17 @@ def train_epochs(
 
     def one(state, key, learning_rate, active):
         new, *rest = train_epoch(state, key, data, learning_rate, step=step, batch_size=batch_size)
-        if len(keys) > 1:  # a run alone is active, or over
-            new = jax.tree.map(partial(jnp.where, active), new, state)
-        return new, *rest
+        return keep_inactive(new, state, active, num_seeds=len(keys)), *rest
 
     return over_seeds(one, states, keys, learning_rates, active)
+
+
+@partial(jax.jit, static_argnames=("num_examples", "batch_size"))
+def plan_epochs(
+    keys: Key[Array, " seed"], *, num_examples: int, batch_size: int
+) -> tuple[Int[Array, "seed step batch"], Key[Array, " seed"]]:
+    """The rows of every step of an epoch, and the key that the steps' keys are folded from."""
+    return jax.vmap(lambda key: _plan(key, num_examples, batch_size))(keys)
 
 
 def evaluate(
@@ -169,6 +172,11 @@ def over_seeds(function: Callable, *stacked: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[None], function(*alone))
 
 
+def keep_inactive(new: PyTree, old: PyTree, active: Bool[Array, ""], *, num_seeds: int) -> PyTree:
+    """The new state of a seed that is still trained; a run alone is active, or over."""
+    return jax.tree.map(partial(jnp.where, active), new, old) if num_seeds > 1 else new
+
+
 def as_float(data: PyTree) -> PyTree:
     """Bytes as float32, the rest as it is."""
     return jax.tree.map(
@@ -198,6 +206,13 @@ def _evaluate(state, key, data, *, evaluate, batch_size):
     inputs = jnp.arange(num_batches), rows.reshape(num_batches, batch_size)
     metrics = jax.lax.map(one_batch, inputs)
     return jax.tree.map(lambda values: values.reshape(-1)[:num_examples], metrics)
+
+
+def _plan(key, num_examples, batch_size):
+    key_order, key_steps = jax.random.split(key)
+    num_steps = num_examples // batch_size
+    order = jax.random.permutation(key_order, num_examples)[: num_steps * batch_size]
+    return order.reshape(num_steps, batch_size), key_steps
 
 
 def _take(data, rows):

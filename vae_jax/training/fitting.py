@@ -4,6 +4,7 @@ The epoch and step numbers are the only clock (keys are folded from them), so a 
 an unbroken one bit by bit on the same machine. Inside, everything is stacked over seeds.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from bayes_jax.model import check_observations
 from vae_jax import schedules
 from vae_jax.configs import TrainConfig
 from vae_jax.systems.base import System
-from vae_jax.training import epochs
+from vae_jax.training import epochs, streaming
 from vae_jax.training.results import (
     EpochReport,
     FitResult,
@@ -104,7 +105,9 @@ def fit_seeds(
         NonFiniteError: some seed stopped being finite; it carries the results of all.
     """
     start = time.perf_counter()
-    train, validation = _on_device("train", train), _on_device("validation", validation)
+    with _home(system, config) as is_on_device:
+        train = _usable("train", train, on_device=is_on_device)
+    validation = _usable("validation", validation)
     on_epoch = on_epoch or (lambda reports: None)
     if system.fit is not None:
         return _fit_exact(keys, system, train, validation, on_epoch)
@@ -114,7 +117,7 @@ def fit_seeds(
             f"batch_size is {config.batch_size}, the training data hold {num_examples} examples: "
             f"expected a batch_size of at most {num_examples}"
         )
-    progress = _start(keys, system, train, validation, resume_from)
+    progress = _start(keys, system, train, validation, config, resume_from)
     progress, history, faults = _fit_epochs(
         keys, system, train, validation, config, on_epoch, progress
     )
@@ -128,14 +131,15 @@ def fit_seeds(
     return results
 
 
-def _start(keys, system, train, validation, resume_from) -> Progress:
-    each = [
-        stands or initial_progress(key, system, train)
-        for stands, key in zip(resume_from or [None] * len(keys), keys, strict=True)
-    ]
-    # Training data whose noise is drawn anew are no observations yet.
-    splits = (train, validation) if system.observe is None else (validation,)
-    _check_support(system, each[0].state, *splits)
+def _start(keys, system, train, validation, config, resume_from) -> Progress:
+    with _home(system, config):
+        each = [
+            stands or initial_progress(key, system, train)
+            for stands, key in zip(resume_from or [None] * len(keys), keys, strict=True)
+        ]
+        # Training data whose noise is drawn anew are no observations yet.
+        splits = (train, validation) if system.observe is None else (validation,)
+        _check_support(system, each[0].state, *splits)
     return _stack(each)
 
 
@@ -168,7 +172,10 @@ def _one_epoch(progress, active, of_run, system, train, validation, config):
     """The new state, whether it is finite, and the means of training and validation."""
     numbers = progress.epoch + 1
     rates = [schedules.learning_rate(config, int(number)) for number in numbers]
-    state, of_steps, is_good = epochs.train_epochs(
+    train_epochs = epochs.train_epochs
+    if config.stream_steps:
+        train_epochs = partial(streaming.train_epochs, stream_steps=config.stream_steps)
+    state, of_steps, is_good = train_epochs(
         progress.state,
         jax.vmap(jax.random.fold_in)(of_run.epochs, numbers),
         train,
@@ -268,8 +275,18 @@ def _check_support(system, state, *splits) -> None:
         check_observations(latent, data)
 
 
-def _on_device(name, data):
-    data = jax.tree.map(jnp.asarray, data)
+@contextlib.contextmanager
+def _home(system, config):
+    """Where all training data are looked at: on the device, or on the host if they are streamed."""
+    is_on_device = config.stream_steps == 0 or system.fit is not None
+    host = None if is_on_device else jax.local_devices(backend="cpu")[0]
+    with jax.default_device(host):
+        yield is_on_device
+
+
+def _usable(name, data, *, on_device=True):
+    """The data as arrays of the device, or of the host."""
+    data = jax.tree.map(jnp.asarray if on_device else np.asarray, data)
     leaves = jax.tree.leaves(data)
     if not leaves or any(leaf.ndim == 0 or leaf.shape[0] == 0 for leaf in leaves):
         raise InputError(f"the {name} data hold no examples: expected [num, ...] with num >= 1")
