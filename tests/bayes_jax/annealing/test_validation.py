@@ -133,11 +133,16 @@ def test_width_and_certificate_cover_the_truth():
 
 
 def test_certificate_by_hand():
-    """Sides 1 nat apart on 40 x, 95 %: Markov's slack on each side is log(40) / 40."""
+    """Sides 0 or 2 nats apart on 40 x, 95 %: Markov's slack on each side is log(40) / 40."""
     lower = jnp.linspace(-3.0, -2.0, 40)
-    sides = Evidence(lower, lower + 1.0, 0 * lower, 0 * lower, EvidenceKind.SANDWICH)
+    upper = lower + jnp.tile(jnp.array([0.0, 2.0]), 20)
+    sides = Evidence(lower, upper, 0 * lower, 0 * lower, EvidenceKind.SANDWICH)
     found = certify(sides, jnp.zeros((40, 1)), lower, confidence=0.95)
     assert float(found.width) == pytest.approx(1.0, abs=1e-6)
+    # Two sides of a normal: 2.5 % lie beyond 1.960 standard errors.
+    half = 1.95996 / np.sqrt(39)
+    np.testing.assert_allclose(found.width_interval, [1 - half, 1 + half], rtol=1e-4)
+    assert found.kl_bound == found.width_interval[1]
     slack = np.log(40) / 40
     np.testing.assert_allclose(found.certified, [-2.5 - slack, -1.5 + slack], rtol=1e-6)
 
