@@ -283,6 +283,8 @@ class NetworkConfig:
             blocks between them).
         channels: of each convolution of stride 2, from the image inwards.
         activation: between layers.
+        top_dim: latents of a second level, the first of z: the decoder draws the others given them.
+            Their posteriors depend on each other, which a coupling or iaf posterior can say.
         dtype: of the layers' products in training; params, losses, the optimizer, validation and
             all inference are float32.
     """
@@ -290,6 +292,7 @@ class NetworkConfig:
     name: NetworkName = "mlp"
     channels: tuple[int, ...] = (32, 64)
     activation: Activation = "relu"
+    top_dim: int = 0
     dtype: ComputeDtype = "float32"
 
     def __post_init__(self):
@@ -298,6 +301,7 @@ class NetworkConfig:
         _check_name(self.dtype, ComputeDtype, "dtype")
         is_wide = bool(self.channels) and all(width >= 1 for width in self.channels)
         _check(is_wide, "channels", self.channels, "positive numbers, one at least")
+        _check(self.top_dim >= 0, "top_dim", self.top_dim, "at least 0")
 
     @property
     def num_blocks(self) -> int:
@@ -362,6 +366,12 @@ class VAEConfig:
             "hidden_dims",
             self.hidden_dims,
             "positive widths",
+        )
+        _check(
+            self.network.top_dim < self.latent_dim,
+            "network.top_dim",
+            self.network.top_dim,
+            f"less than latent_dim ({self.latent_dim}), of which it is a part",
         )
         _check(
             self.prior.name != "vamp" or self.posterior.name in ("mean_field", "full_rank"),

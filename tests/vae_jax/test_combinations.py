@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.scipy.stats import norm
 
 import bayes_jax
 from vae_jax import configs, training
@@ -147,6 +148,22 @@ def test_every_network_trains_and_is_bounded(name, head):
     assert_gained(before, after)
     assert_bounded(model, jnp.asarray(x[:4]))
     assert model.sample(KEY, 5).shape == (5, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "posterior"),
+    [("mlp", "coupling"), pytest.param("conv", "mean_field", marks=pytest.mark.long)],
+)
+def test_two_levels_train_and_stay_a_latent_model(name, posterior):
+    """The prior is N(0, I) over both, so every engine takes them."""
+    network = NetworkConfig(name, channels=(4, 8), top_dim=1)
+    config = VAEConfig(3, (32,), network=network, posterior=PosteriorConfig(posterior, 1, 8))
+    _, model, before, after, x = trained("bernoulli", config=config)
+    z = jax.random.normal(KEY, (3,))
+    assert model.latent.prior.log_prob(z) == pytest.approx(float(jnp.sum(norm.logpdf(z))), rel=1e-5)
+    assert_gained(before, after)
+    assert_bounded(model, jnp.asarray(x[:4]))
+    assert_annealed_and_sampled(model, jnp.asarray(x[:4]))
 
 
 @pytest.mark.parametrize("name", ["mlp", "residual"])

@@ -72,3 +72,9 @@ def test_default_vae_is_the_seeds():
 def test_configs_and_the_table_import_no_jax():
     code = "import sys, vae_jax.configs, vae_jax.systems; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_second_level_is_a_part_of_the_latents():
+    expected = r"network.top_dim is 3: expected less than latent_dim \(3\)"
+    with pytest.raises(configs.ConfigError, match=expected):
+        configs.VAEConfig(3, network=configs.NetworkConfig(top_dim=3))

@@ -7,7 +7,14 @@ import pytest
 
 from bayes_jax.errors import InputError
 from vae_jax.configs import NetworkConfig, ObservationSpec
-from vae_jax.networks import MLP, ConvDecoder, ConvEncoder, make_networks, with_output_bias
+from vae_jax.networks import (
+    MLP,
+    ConvDecoder,
+    ConvEncoder,
+    TwoLevelDecoder,
+    make_networks,
+    with_output_bias,
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +124,36 @@ def test_convolutions_of_what_is_no_image_are_refused():
         make_networks(
             NetworkConfig("conv"), (8,), spec, num_encoder_features=4, num_decoder_features=6
         )
+
+
+# --- two levels ----------------------------------------------------------------------------------
+
+
+def test_the_lower_level_is_drawn_given_the_upper_one():
+    """By hand, with numpy: loc(top) + softplus(scale(top)) noise, and the body reads only that."""
+    decoder = TwoLevelDecoder(2, (5,), MLP((6,), 4))
+    params = noisy(decoder.init(jax.random.key(0), jnp.zeros(5)))
+    z = jax.random.normal(jax.random.key(1), (5,))
+    layers = jax.tree.map(np.asarray, params["params"])
+    between, top, noise = layers["between"], np.asarray(z[:2]), np.asarray(z[2:])
+    hidden = np.maximum(top @ between["Dense_0"]["kernel"] + between["Dense_0"]["bias"], 0)
+    out = hidden @ between["output"]["kernel"] + between["output"]["bias"]
+    lower = out[:3] + np.log1p(np.exp(out[3:] + np.log(np.e - 1))) * noise
+    expected = MLP((6,), 4).apply({"params": layers["body"]}, jnp.asarray(lower))
+    np.testing.assert_allclose(decoder.apply(params, z), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_two_levels_stand_before_any_body(name):
+    spec = ObservationSpec(20, "bernoulli", image_shape=(5, 4))
+    config = NetworkConfig(name, channels=(3,), top_dim=2)
+    sizes = {"num_encoder_features": 12, "num_decoder_features": 20}
+    _, decoder = make_networks(config, (8, 7), spec, **sizes)
+    params = decoder.init(jax.random.key(0), jnp.zeros(6))
+    bias = jax.random.normal(jax.random.key(1), (20,))
+    z = jax.random.normal(jax.random.key(2), (6,))
+    moved = decoder.apply(with_output_bias(params, bias), z) - decoder.apply(params, z)
+    np.testing.assert_allclose(moved, bias, atol=1e-5)
+    # Both levels matter.
+    slope = jax.jacobian(lambda z: decoder.apply(params, z))(z)
+    assert bool(jnp.all(jnp.any(slope != 0, axis=0)))

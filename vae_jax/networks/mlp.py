@@ -39,12 +39,16 @@ def with_output_bias(params: PyTree, bias: Float[Array, " output"]) -> PyTree:
     """The params of a network with the bias of its last layer replaced.
 
     Args:
-        params: what `init` of a module with a layer "output" returned.
+        params: what `init` of a module returned that has a layer "output", or a "body" that has.
         bias: the features that the network shall give before it has learned anything.
 
     Returns:
         Params of the same structure.
     """
-    layers = params["params"]
-    output = {**layers["output"], "bias": bias}
-    return {**params, "params": {**layers, "output": output}}
+    return {**params, "params": _with_output_bias(params["params"], bias)}
+
+
+def _with_output_bias(layers, bias):
+    if "body" in layers:
+        return {**layers, "body": _with_output_bias(layers["body"], bias)}
+    return {**layers, "output": {**layers["output"], "bias": bias}}

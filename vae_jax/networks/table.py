@@ -7,6 +7,7 @@ from bayes_jax.errors import InputError
 from vae_jax.configs import NetworkConfig, ObservationSpec
 from vae_jax.networks.convolutional import ConvDecoder, ConvEncoder
 from vae_jax.networks.mlp import MLP
+from vae_jax.networks.two_level import TwoLevelDecoder
 
 _ACTIVATIONS = {"relu": nn.relu, "tanh": nn.tanh}
 
@@ -32,6 +33,15 @@ def make_networks(
         InputError: convolutions over an observation that is no image.
     """
     how = {"activation": _ACTIVATIONS[config.activation], "dtype": jnp.dtype(config.dtype)}
+    sizes = {"num_encoder_features": num_encoder_features}
+    sizes |= {"num_decoder_features": num_decoder_features}
+    encoder, decoder = _bodies(config, hidden_dims, spec, how, **sizes)
+    if config.top_dim:
+        decoder = TwoLevelDecoder(config.top_dim, hidden_dims[-1:], decoder, **how)
+    return encoder, decoder
+
+
+def _bodies(config, hidden_dims, spec, how, *, num_encoder_features, num_decoder_features):
     if config.name == "mlp":
         return (
             MLP(hidden_dims, num_encoder_features, **how),
