@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from vae_jax import compile_cache
 from vae_jax.arguments import parse
 from vae_jax.configs import ConfigError
 from vae_jax.tables import Table, cell, explanation, is_numeric
@@ -43,6 +44,7 @@ def run_script(
     args = sys.argv[1:] if args is None else args
     try:
         parsed = parse(command, args) if isinstance(command, type) else command(args)
+        compile_cache.activate()
         sys.exit(main(parsed) or 0)
     except KeyboardInterrupt:
         message("interrupted")
