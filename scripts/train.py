@@ -29,7 +29,7 @@ def main(command: TrainCommand) -> None:
         for folder, loop in command.runs.items()
     ]
     tables = []
-    for run in train(jobs):
+    for run in train(jobs, to_tensorboard=command.tensorboard):
         key = jax.random.key(run.config.train.seed)
         written = training_report.write(key, run, dataset)
         tables.append(written.scores)
@@ -41,9 +41,9 @@ def main(command: TrainCommand) -> None:
     console.show(f"      python scripts/infer.py {jobs[0].folder}")
 
 
-def train(jobs):
+def train(jobs, *, to_tensorboard=False):
     """Train what is left of the jobs under a progress bar."""
-    from vae_jax import trained
+    from vae_jax import tensorboard, trained
 
     for job in jobs:
         announce(job)
@@ -52,9 +52,20 @@ def train(jobs):
         return trained.train_together(jobs)
     first = min(unfinished, key=lambda job: job.num_epochs_done)
     total = len(unfinished) if first.system.fit else first.config.train.num_epochs
-    with console.progress(f"training {first.config.system}", total=total) as advance:
+    together = unfinished if first.system.fit else jobs
+    folders = [job.folder for job in together if to_tensorboard]
+    with (
+        console.progress(f"training {first.config.system}", total=total) as advance,
+        tensorboard.recorder(folders) as record,
+    ):
+
+        def on_epoch(reports):
+            advance(1, note=note(reports))
+            if folders:
+                record(reports)
+
         advance(first.num_epochs_done)
-        return trained.train_together(jobs, on_epoch=lambda reports: advance(1, note=note(reports)))
+        return trained.train_together(jobs, on_epoch=on_epoch)
 
 
 def announce(job) -> None:
@@ -70,14 +81,19 @@ def announce(job) -> None:
 
 
 def note(reports) -> str:
-    """The mean objectives of the seeds that are still trained."""
+    """Where the seeds that are still trained stand, in the mean: nats, steps, speed."""
     active = [report for report in reports if report]
-    means = {
-        "train": [report.train["objective"] for report in active if report.train],
+    values = {
+        "train": [report.train.get("objective") for report in active],
         "validation": [report.validation["objective"] for report in active],
+        "KL": [report.validation.get("kl") for report in active],
     }
-    shown = [f"{name} {sum(values) / len(values):.2f}" for name, values in means.items() if values]
-    return f"{', '.join(shown)} nats" + (f" ({len(active)} seeds)" if len(reports) > 1 else "")
+    parts = [
+        f"{name} {sum(each) / len(each):.2f}" for name, each in values.items() if None not in each
+    ]
+    rate = f"step {active[0].num_steps}, {active[0].images_per_second:,.0f} images/s"
+    seeds = f" ({len(active)} seeds)" if len(reports) > 1 else ""
+    return f"{', '.join(parts)} nats, {rate}{seeds}"
 
 
 if __name__ == "__main__":

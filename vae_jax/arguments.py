@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from vae_jax import config_file
+from vae_jax import config_file, tensorboard
 from vae_jax.configs import ConfigError, DataConfig, TrainConfig
 from vae_jax.systems import SYSTEMS
 
@@ -37,6 +37,7 @@ class TrainCommand:
         num_seeds: runs that are trained at once, each in its folder OUT/seed-N; the first seed is
             that of the loop.
         overwrite: replace the run that is in the folder.
+        tensorboard: write the metrics into RUN/tensorboard too.
     """
 
     system: Annotated[Union[_SYSTEM_CONFIGS], tyro.conf.arg(name="")]  # noqa: UP007
@@ -45,10 +46,13 @@ class TrainCommand:
     out: Path | None = None
     num_seeds: int = 1
     overwrite: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self):
         if self.num_seeds < 1:
             raise ConfigError(f"num_seeds is {self.num_seeds}: expected at least 1")
+        if self.tensorboard:
+            tensorboard.check()
 
     @property
     def name(self) -> str:

@@ -135,6 +135,14 @@ def test_seeds_are_trained_at_once_into_runs_of_their_own(run, vae_run, tmp_path
 GREY = "grey.npy"
 
 
+def test_tensorboard_has_the_epochs(run, tmp_path):
+    done = run("train", "vae", *TINY, "--tensorboard", "--out", tmp_path / "run")
+    assert done.code == 0
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert events.read_bytes().count(b"objective/validation") == 3
+    assert "images/s" in done.err
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

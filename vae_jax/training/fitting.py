@@ -161,7 +161,10 @@ def _fit_epochs(keys, system, train, validation, config, on_epoch, progress):
         progress = _advance(progress, active, state, means[1])
         if np.any(active):
             seconds = (time.perf_counter() - epoch_start) / np.sum(active)
-            reports = _reports(progress, active, *means, seconds=seconds)
+            steps = jax.tree.leaves(train)[0].shape[0] // config.batch_size
+            reports = _reports(
+                progress, active, *means, seconds=seconds, steps=steps, batch_size=config.batch_size
+            )
             on_epoch(reports)
             for past, report in zip(history, reports, strict=True):
                 past += [report._replace(progress=None)] if report else []
@@ -210,7 +213,7 @@ def _better(is_better, state, best_state):
     return jax.tree.map(choose, state, best_state)
 
 
-def _reports(progress, active, train, validation, *, seconds) -> tuple[EpochReport | None, ...]:
+def _reports(progress, active, train, validation, *, seconds, steps, batch_size):
     return tuple(
         EpochReport(
             int(progress.epoch[index]),
@@ -218,6 +221,8 @@ def _reports(progress, active, train, validation, *, seconds) -> tuple[EpochRepo
             validation[index],
             bool(progress.best_epoch[index] == progress.epoch[index]),
             float(seconds),
+            int(progress.epoch[index]) * steps,
+            float(steps * batch_size / seconds),
             partial(_of_seed, progress, index),
         )
         if is_active
@@ -263,7 +268,8 @@ def _fit_exact(keys, system, train, validation, on_epoch):
         evidence = generative.log_evidence(of_run.validation, epochs.as_float(validation))
         seconds = time.perf_counter() - start
         objective = float(np.mean(np.asarray(evidence.lower), dtype=np.float64))
-        report = EpochReport(1, {}, {"objective": objective}, True, seconds, None)
+        rate = jax.tree.leaves(train)[0].shape[0] / seconds
+        report = EpochReport(1, {}, {"objective": objective}, True, seconds, 1, rate, None)
         on_epoch(tuple(report if other == index else None for other in range(len(keys))))
         results.append(FitResult(state, (report,), 1, 1, seconds, None))
     return tuple(results)

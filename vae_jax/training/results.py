@@ -42,6 +42,8 @@ class EpochReport(NamedTuple):
         is_best: whether the validation objective is the best so far.
         seconds: wall time of the epoch, validation included (the first one compiles); its share
             where seeds are trained at once.
+        num_steps: updates made since the start of training.
+        images_per_second: training images over `seconds`, of all seeds together.
         progress: call it for what is saved for resuming, before the callback returns: the next
             epoch reuses that memory. None in a history.
     """
@@ -51,6 +53,8 @@ class EpochReport(NamedTuple):
     validation: dict[str, float]
     is_best: bool
     seconds: float
+    num_steps: int
+    images_per_second: float
     progress: Callable[[], Progress] | None
 
 
