@@ -77,6 +77,29 @@ def measure(
     )
 
 
+def memory_growth(function: Callable[[], Any]) -> float | None:
+    """MiB by which the process's memory rises above what it holds, at most, while a call runs.
+
+    Args:
+        function: takes nothing; returns a pytree of arrays.
+
+    Returns:
+        The rise, compiling included where the call compiles; None where the kernel does not tell.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        before = _resident_mebibytes("VmRSS")
+    except OSError:
+        before = None
+    jax.block_until_ready(function())
+    return None if before is None else max(_resident_mebibytes("VmHWM") - before, 0.0)
+
+
+def _resident_mebibytes(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(field))) / 1024
+
+
 def gemm_ceiling(*, size: int = 2048, repeats: int = 5) -> float:
     """GFLOP/s of float32 matrix products, the ceiling of everything made of dense layers.
 

@@ -3,8 +3,9 @@
 python benchmarks/training.py --data-dir DIR --out OUT     about 10 min on 2 CPU cores
 python benchmarks/training.py --data random                with no download
 
-Steps per second at several batch sizes; the share of the matrix products' ceiling, and of the
-roofline: the products' seconds plus those of moving params, gradients and Adam's moments once.
+Steps per second at several batch sizes, seconds to compile, the rise of memory in the first epoch;
+the share of the matrix products' ceiling, and of the roofline: the products' seconds plus those of
+moving params, gradients and Adam's moments once.
 PyTorch needs `pip install -c constraints.txt -e ".[bench]"`. --out DIR takes training.json, .png.
 """
 
@@ -106,13 +107,18 @@ def methods(command: Benchmark) -> dict:
 def batch_rows(x: np.ndarray, batch_size: int, command: Benchmark) -> list[dict]:
     """Epochs of all methods in turns, so that a slow minute of the machine slows them all."""
     epochs = {name: make(x, batch_size) for name, make in methods(command).items()}
-    compiling = {name: seconds_of(epoch) for name, epoch in epochs.items()}
+    compiling, peaks = {}, {}
+    for name, epoch in epochs.items():
+        compile_start = time.perf_counter()
+        peaks[name] = harness.memory_growth(epoch)
+        compiling[name] = time.perf_counter() - compile_start
     taken = {name: [] for name in epochs}
     for _ in range(command.num_runs):
         for name, epoch in epochs.items():
             taken[name].append(seconds_of(epoch))
     return [
         epoch_row(name, batch_size, taken[name], compiling[name], num_steps=steps)
+        | {"peak_mebibytes": peaks[name]}
         for name in epochs
         for steps in [len(x) // batch_size * (command.num_seeds if name == AT_ONCE else 1)]
     ]

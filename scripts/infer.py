@@ -57,7 +57,10 @@ class Infer:
     out: Path | None = None
 
     def __post_init__(self):
-        _ = self.budget  # checks the counts
+        for field in ("num_temperatures", "num_draws"):
+            if getattr(self, field) < 2:
+                raise ConfigError(f"{field} is {getattr(self, field)}: expected at least 2")
+        _ = self.budget  # checks the other counts
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}: expected at least 0")
         if self.num_simulations and self.num_simulations < 20:

@@ -91,9 +91,12 @@ def note(reports) -> str:
     parts = [
         f"{name} {sum(each) / len(each):.2f}" for name, each in values.items() if None not in each
     ]
-    rate = f"step {active[0].num_steps}, {active[0].images_per_second:,.0f} images/s"
-    seeds = f" ({len(active)} seeds)" if len(reports) > 1 else ""
-    return f"{', '.join(parts)} nats, {rate}{seeds}"
+    parts[-1] += " nats"
+    if all("active_units" in report.validation for report in active):
+        counts = [report.validation["active_units"] for report in active]
+        parts.append(f"{sum(counts) / len(counts):.3g} active units")
+    parts.append(f"step {active[0].num_steps}, {active[0].images_per_second:,.0f} images/s")
+    return ", ".join(parts) + (f" ({len(active)} seeds)" if len(reports) > 1 else "")
 
 
 if __name__ == "__main__":

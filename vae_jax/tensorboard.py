@@ -61,6 +61,7 @@ def _writer(folder: Path, first_epoch: int):
 
 def _write(writer, report) -> None:
     for part in ("train", "validation"):
-        for name, value in getattr(report, part).items():
+        scalars = {k: v for k, v in getattr(report, part).items() if not isinstance(v, list)}
+        for name, value in scalars.items():
             writer.add_scalar(f"{name}/{part}", value, report.epoch)
     writer.add_scalar("images_per_second", report.images_per_second, report.epoch)

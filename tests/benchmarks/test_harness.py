@@ -129,3 +129,20 @@ def test_numbers_of_unknown_origin_are_refused(harness, tmp_path, left_out):
     with pytest.raises(ValueError, match=f"meta lacks {left_out}"):
         harness.write(tmp_path, "x", [], meta, summary="x")
     assert not list(tmp_path.iterdir())
+
+
+def test_memory_growth_is_that_of_the_call(harness):
+    """Sixty-four MiB that are held and sixteen that were."""
+    before = np.ones(16 << 17)
+    kept = []
+
+    def grow():
+        kept.append(np.ones(64 << 17))
+        return jnp.zeros(1)
+
+    del before
+    growth = harness.memory_growth(grow)
+    if growth is None:
+        pytest.skip("the kernel does not tell")
+    assert 40 < growth < 100
+    assert harness.memory_growth(lambda: jnp.zeros(1)) < 16

@@ -173,7 +173,7 @@ def test_a_model_gets_the_inferences_its_abilities_allow(name, config, first, sa
     [
         (["--num-images", 1], "num_images is 1: expected at least 2"),
         (["--num-posteriors", 100], "num_posteriors is 100: expected at most num_images (64)"),
-        (["--num-temperatures", 0], "num_temperatures_guide is 0"),
+        (["--num-temperatures", 0], "num_temperatures is 0: expected at least 2"),
         (["--sampler", "gibbs"], "gibbs"),
         (["--evidence", "guess"], "guess"),
         (["--seed", -1], "seed is -1"),

@@ -12,6 +12,7 @@ from bayes_jax.estimates import exact_evidence
 from bayes_jax.model import GenerativeModel
 from vae_jax import checkpoints, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
+from vae_jax.objectives import active_units
 from vae_jax.systems.base import System, observing
 from vae_jax.systems.vae import build_vae
 
@@ -71,6 +72,14 @@ def test_compiled_epochs_are_the_plain_loop_over_steps(system, data, result):
         jax.tree.leaves(state), jax.tree.leaves(result.progress.state), strict=True
     ):
         np.testing.assert_allclose(plain, compiled, atol=1e-5)
+
+
+def test_every_epoch_says_what_the_latent_units_carry(system, data, result):
+    for report in result.history:
+        assert sum(report.validation["unit_kl"]) == pytest.approx(report.validation["kl"], rel=1e-4)
+    latent_of = system.generative(result.progress.state)
+    x = jnp.asarray(data[1], jnp.float32)
+    assert result.history[-1].validation["active_units"] == active_units(latent_of.guide, x)
 
 
 def test_an_epoch_visits_no_example_twice_and_leaves_out_others_each_time():

@@ -1,5 +1,7 @@
 """What each latent unit carries."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,3 +58,38 @@ def active_units(
     """
     means = jax.vmap(lambda x: mean_of(guide(x)))(x)
     return jnp.sum(jnp.var(means, axis=0) > threshold)
+
+
+def unit_terms(posterior: Distribution, prior: Distribution) -> dict[str, Float[Array, " latent"]]:
+    """What `summarise` asks of ONE x.
+
+    Args:
+        posterior: q(z | x), of known mean.
+        prior: p(z).
+
+    Returns:
+        "unit_mean", and "unit_kl" in nats where both factorise over units.
+    """
+    terms = {"unit_mean": posterior.mean}
+    with contextlib.suppress(InputError):
+        terms["unit_kl"] = kl_per_unit(posterior, prior)
+    return terms
+
+
+def summarise(metrics: dict[str, np.ndarray]) -> dict[str, float | int | list[float]]:
+    """The metrics of a split as an epoch reports them: means, and how many units are active.
+
+    Args:
+        metrics: name -> `[num]`, and those of `unit_terms`, `[num, latent]`.
+
+    Returns:
+        Name -> mean over examples (of "unit_kl" that of each unit); and "active_units", as
+        `active_units` counts them.
+    """
+    metrics = dict(metrics)
+    spread = np.var(metrics.pop("unit_mean"), axis=0, dtype=np.float64)
+    means = {name: np.mean(value, axis=0, dtype=np.float64) for name, value in metrics.items()}
+    return {
+        **{name: mean.tolist() for name, mean in means.items()},
+        "active_units": int(np.sum(spread > ACTIVE_VARIANCE)),
+    }

@@ -4,7 +4,7 @@ Pixels lie in [0, 1] (1 is white), densities are in nats per image. Colours are 
 Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/color).
 """
 
-from vae_jax.plots.benchmarks import rate_panels, rates, signal_to_noise
+from vae_jax.plots.benchmarks import differences, rate_panels, rates, signal_to_noise
 from vae_jax.plots.calibration import calibration
 from vae_jax.plots.evidence import bound_costs, evidence_ladder, gap_bars, gap_profile
 from vae_jax.plots.images import ModelImages, image_grid, samples_and_reconstructions
@@ -19,6 +19,7 @@ __all__ = [
     "PosteriorCase",
     "bound_costs",
     "calibration",
+    "differences",
     "evidence_ladder",
     "gap_bars",
     "gap_profile",

@@ -113,3 +113,36 @@ def signal_to_noise(
     figure.legend(*handles, loc="outside lower left", ncols=len(handles[0]))
     set_title(figure, title)
     return figure
+
+
+@styled
+def differences(
+    names: Sequence[str],
+    values: Float[np.ndarray, "method run"],
+    stderr: Float[np.ndarray, " method"],
+    *,
+    title: str,
+) -> Figure:
+    """Differences to a common reference at zero: mean with two standard errors, and every run.
+
+    Args:
+        names: of the methods, top to bottom.
+        values: differences in nats per image.
+        stderr: of their means over runs.
+        title: of the figure.
+    """
+    figure = Figure(figsize=(8, 1.6 + 0.36 * len(names)))
+    axes = figure.subplots()
+    rows, mean = np.arange(len(names)), values.mean(axis=1)
+    axes.axvline(0, color="black", linewidth=1)
+    each = np.broadcast_to(rows[:, None], values.shape)
+    axes.plot(values.ravel(), each.ravel() + 0.22, "|", color=PALETTE[1], label="each seed")
+    style = {"fmt": "o", "capsize": 3, "color": PALETTE[0]}
+    axes.errorbar(mean, rows, xerr=2 * stderr, label="mean ± 2 standard errors", **style)
+    axes.set_yticks(rows, names)
+    axes.invert_yaxis()
+    axes.set_xlabel("nats per image; right of 0 is better than the reference")
+    axes.grid(axis="x")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    set_title(figure, title)
+    return figure

@@ -20,8 +20,10 @@ class System(NamedTuple):
             checkpoints of either kind can be restored.
         step: `(state, key, batch, *, learning_rate) -> (state, metrics)`, metrics a dict of
             scalars, pure; the learning rate is a traced scalar that the loop owns.
-        evaluate: `(state, key, batch) -> metrics`, a dict of arrays `[batch]`, in nats per example;
-            "objective" is what validation watches (higher is better).
+        evaluate: `(state, key, batch) -> metrics`, a dict of arrays `[batch, ...]`, in nats per
+            example; "objective" is what validation watches (higher is better).
+        summarise: metrics of a whole split, on the host -> what an epoch reports of it; None takes
+            the mean of each.
         fit: `(key, x [num, dim]) -> state`.
         observe: `(key, batch) -> x`, the noise of the training data, which step, init and fit draw
             themselves; None where the data are what the model sees.
@@ -31,6 +33,7 @@ class System(NamedTuple):
     init: Callable | None = None
     step: Callable | None = None
     evaluate: Callable | None = None
+    summarise: Callable | None = None
     fit: Callable | None = None
     observe: Callable | None = None
 

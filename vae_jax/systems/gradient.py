@@ -10,6 +10,7 @@ import optax
 from jaxtyping import PyTree
 
 from vae_jax.configs import OptimizerConfig
+from vae_jax.objectives.units import summarise
 from vae_jax.systems.base import System
 
 _PLAIN = OptimizerConfig()
@@ -36,6 +37,7 @@ def gradient_system(
     generative: Callable,
     optimizer: OptimizerConfig = _PLAIN,
     step_terms: Callable | None = None,
+    unit_terms: Callable | None = None,
 ) -> System:
     """Maximise the batch mean of `terms(params, key, x, step).objective` by Adam.
 
@@ -46,6 +48,7 @@ def gradient_system(
         generative: `params -> GenerativeModel`.
         optimizer: clipping and averaging.
         step_terms: what a step differentiates, where that is a cheaper form of `terms`.
+        unit_terms: `(params, x) -> dict` of what the latent units of ONE x say, for evaluation.
 
     Returns:
         The system; its metrics are the fields of `terms`. Where params are averaged, `evaluate`
@@ -65,7 +68,10 @@ def gradient_system(
         return GradientState(params, adam.init(params), average)
 
     def evaluate(state, key, batch):
-        return _batch_terms(terms, kept_params(state), key, batch, jnp.inf)
+        params = kept_params(state)
+        metrics = _batch_terms(terms, params, key, batch, jnp.inf)
+        of_units = jax.vmap(unit_terms, (None, 0))(params, batch) if unit_terms else {}
+        return metrics | of_units
 
     def step(state, key, batch, *, learning_rate=1e-3):
         count = state.opt_state.count
@@ -92,7 +98,13 @@ def gradient_system(
         metrics = jax.tree.map(jnp.mean, each)
         return -metrics["objective"], metrics
 
-    return System(lambda state: generative(kept_params(state)), init_state, step, evaluate)
+    return System(
+        lambda state: generative(kept_params(state)),
+        init_state,
+        step,
+        evaluate,
+        summarise if unit_terms else None,
+    )
 
 
 def _batch_terms(terms, params, key, batch, step):

@@ -32,6 +32,7 @@ from vae_jax.likelihoods import make_head
 from vae_jax.likelihoods.head import positive_scale, unconstrained_scale
 from vae_jax.networks import make_networks, with_output_bias
 from vae_jax.objectives import Terms, make_objective
+from vae_jax.objectives.units import unit_terms
 from vae_jax.posteriors import make_posterior
 from vae_jax.priors import make_prior
 from vae_jax.systems.base import System
@@ -77,6 +78,9 @@ def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
     def terms(family, params, key, x, step):
         return objective(key, family.latent(params), family.guide(params), x, step)
 
+    def of_units(params, x):
+        return unit_terms(family.guide(params)(x), family.latent(params).prior)
+
     def generative(params):
         latent, guide = family.latent(params), family.guide(params)
         return GenerativeModel(
@@ -94,6 +98,8 @@ def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
         generative=generative,
         optimizer=config.optimizer,
         step_terms=functools.partial(terms, in_training),
+        # The mean of a flow takes many draws, for which no epoch waits.
+        unit_terms=of_units if config.posterior.name in ("mean_field", "full_rank") else None,
     )
 
 

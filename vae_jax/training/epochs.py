@@ -139,7 +139,7 @@ def evaluate(
         batch_size: most examples in memory at once.
 
     Returns:
-        Metric name -> `[num]` in nats per example.
+        Metric name -> `[num]` in nats per example; of latent units `[num, latent]`.
     """
     data = jax.tree.map(jnp.asarray, data)
     return _evaluate(state, key, data, evaluate=system.evaluate, batch_size=batch_size)
@@ -205,7 +205,9 @@ def _evaluate(state, key, data, *, evaluate, batch_size):
 
     inputs = jnp.arange(num_batches), rows.reshape(num_batches, batch_size)
     metrics = jax.lax.map(one_batch, inputs)
-    return jax.tree.map(lambda values: values.reshape(-1)[:num_examples], metrics)
+    return jax.tree.map(
+        lambda values: values.reshape(-1, *values.shape[2:])[:num_examples], metrics
+    )
 
 
 def _plan(key, num_examples, batch_size):

@@ -188,7 +188,12 @@ def _one_epoch(progress, active, of_run, system, train, validation, config):
         batch_size=config.batch_size,
     )
     values = epochs.evaluate_seeds(state, of_run.validation, validation, evaluate=system.evaluate)
-    return state, np.asarray(is_good), _means(of_steps), _means(values)
+    return (
+        state,
+        np.asarray(is_good),
+        _summaries(of_steps, _means),
+        _summaries(values, system.summarise or _means),
+    )
 
 
 def _advance(progress, active, state, validation) -> Progress:
@@ -248,7 +253,7 @@ def _faults(progress, active, is_good, train, validation) -> dict[int, str]:
         bad += [
             f"validation {name}"
             for name, value in validation[index].items()
-            if not np.isfinite(value)
+            if not np.all(np.isfinite(value))
         ]
         if bad:
             faults[index] = (
@@ -318,11 +323,15 @@ def _of_seed(progress: Progress, index: int) -> Progress:
     return jax.tree.map(lambda leaf: leaf[index], progress)
 
 
-def _means(metrics) -> list[dict[str, float]]:
-    """For each seed, in float64, on the host."""
+def _summaries(metrics, summarise) -> list[dict]:
+    """For each seed, on the host."""
     host = jax.device_get(metrics)
     num_seeds = len(next(iter(host.values())))
     return [
-        {name: float(np.mean(values[index], dtype=np.float64)) for name, values in host.items()}
+        summarise({name: values[index] for name, values in host.items()})
         for index in range(num_seeds)
     ]
+
+
+def _means(metrics) -> dict[str, float]:
+    return {name: float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}

@@ -38,7 +38,8 @@ class EpochReport(NamedTuple):
     Attributes:
         epoch: counted from 1.
         train: means over the epoch's steps, nats per example.
-        validation: means over the validation split, nats per example.
+        validation: means over the validation split, nats per example; and what the system says of
+            its latent units.
         is_best: whether the validation objective is the best so far.
         seconds: wall time of the epoch, validation included (the first one compiles); its share
             where seeds are trained at once.
@@ -50,7 +51,7 @@ class EpochReport(NamedTuple):
 
     epoch: int
     train: dict[str, float]
-    validation: dict[str, float]
+    validation: dict[str, float | int | list[float]]
     is_best: bool
     seconds: float
     num_steps: int
