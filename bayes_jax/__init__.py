@@ -1,6 +1,6 @@
 """Probability and inference over NumPyro distributions: no networks, no files, no plots."""
 
-from bayes_jax import annealing, exact, mcmc
+from bayes_jax import annealing, arviz_export, calibration, exact, gaps, mcmc
 from bayes_jax.annealing import (
     annealed_draws,
     annealed_evidence,
@@ -34,6 +34,8 @@ __all__ = [
     "annealed_draws",
     "annealed_evidence",
     "annealing",
+    "arviz_export",
+    "calibration",
     "constrain_latents",
     "diagnose",
     "elbo",
@@ -41,6 +43,7 @@ __all__ = [
     "exact",
     "fit_posterior",
     "from_numpyro",
+    "gaps",
     "importance_bound",
     "importance_draws",
     "inference_gaps",

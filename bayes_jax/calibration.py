@@ -81,10 +81,14 @@ def simulation_based_calibration(
 
     Returns:
         Calibration, over each latent and the log-likelihood.
+
+    Raises:
+        InputError: draws that are not finite, which have no rank.
     """
     key_simulate, key_draws, key_ties = jax.random.split(key, 3)
     z, x = simulate(key_simulate, model, num_simulations)
     draws = sampler(key_draws, x)
+    _check_finite(draws)
     return calibration(_ranks(key_ties, compilable(model), z, x, draws), draws.shape[1])
 
 
@@ -168,11 +172,24 @@ def interval_coverage(
 
     Returns:
         Coverage; its error takes observations as independent and the latents of one as not.
+
+    Raises:
+        InputError: draws that are not finite, which have no interval.
     """
+    _check_finite(draws)
     tail = (1 - probability) / 2
     low, high = jnp.quantile(draws, jnp.array([tail, 1 - tail]), axis=1)
     inside = jnp.mean((z >= low) & (z <= high), axis=-1)
     return Coverage(jnp.mean(inside), jnp.std(inside, ddof=1) / jnp.sqrt(len(inside)))
+
+
+def _check_finite(draws) -> None:
+    bad = ~np.isfinite(np.asarray(draws)).all(axis=(1, 2))
+    if bad.any():
+        raise InputError(
+            f"draws of {bad.sum()} of {len(bad)} observations are not finite, the first of them "
+            f"x[{int(np.argmax(bad))}]: expected a sampler that gives every x finite draws"
+        )
 
 
 @jax.jit

@@ -204,4 +204,4 @@ def energy_fraction(energy: Float[Array, "*batch draw"]) -> Float[Array, "*batch
     Below 0.3 the momentum draws do not move the energy through its range.
     """
     change = jnp.mean(jnp.diff(energy, axis=-1) ** 2, axis=-1)
-    return change / jnp.var(energy, axis=-1)
+    return change / jnp.var(energy, axis=-1, ddof=1)

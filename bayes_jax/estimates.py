@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -64,15 +63,15 @@ class Draws(NamedTuple):
     from_prior: Bool[Array, "batch chain"]
 
     def pooled(self, *, every: int = 1) -> Float[Array, "batch sample latent"]:
-        """Draws to average over, chains and draws on one axis; outside jit, for z an array.
+        """Chains and draws on one axis, for z an array.
 
-        Chains from the prior beside a guide look for other modes, and how much mass one has they
-        cannot tell: they speak in the verdict and are left out here.
+        Of an x whose verdict tells of other modes no average is to be trusted: how much mass a mode
+        has, chains that stay in theirs cannot tell.
 
         Args:
             every: keep one of so many draws of a chain.
         """
-        kept = self.z[:, ~np.asarray(self.from_prior[0]), ::every]
+        kept = self.z[:, :, ::every]
         return kept.reshape(len(kept), -1, kept.shape[-1])
 
 
@@ -111,6 +110,9 @@ class Gaps(NamedTuple):
         elbo_optimal: best ELBO in the family, reached by q* fitted to this x, `[batch]`.
         approximation: log_evidence - elbo_optimal = KL(q* || p(z | x)), `[batch]`.
         amortization: elbo_optimal - elbo, `[batch]`.
+        stderr_log_evidence: Monte Carlo standard error, `[batch]`.
+        stderr_elbo: Monte Carlo standard error, `[batch]`.
+        stderr_elbo_optimal: Monte Carlo standard error, `[batch]`.
         stderr_approximation: Monte Carlo standard error, `[batch]`.
         stderr_amortization: Monte Carlo standard error, `[batch]`.
         stderr_total: of approximation + amortization, in which the error of elbo_optimal cancels,
@@ -125,6 +127,9 @@ class Gaps(NamedTuple):
     elbo_optimal: Float[Array, " batch"]
     approximation: Float[Array, " batch"]
     amortization: Float[Array, " batch"]
+    stderr_log_evidence: Float[Array, " batch"]
+    stderr_elbo: Float[Array, " batch"]
+    stderr_elbo_optimal: Float[Array, " batch"]
     stderr_approximation: Float[Array, " batch"]
     stderr_amortization: Float[Array, " batch"]
     stderr_total: Float[Array, " batch"]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from numpyro.distributions import (
     Distribution,
+    Independent,
     MultivariateNormal,
     Normal,
     TransformedDistribution,
@@ -68,6 +69,39 @@ def find_family(family: str | Family) -> Family:
     return found
 
 
+def family_of(q: Distribution) -> Family:
+    """The family that a guide's q(z | x) is a member of.
+
+    Of a flow over a diagonal Gaussian (a TransformedDistribution), base AND all weights of its maps
+    are refitted for each x: what an encoder could reach that put them all out.
+
+    Args:
+        q: a distribution, or its shapes from `jax.eval_shape`.
+
+    Returns:
+        "mean_field", "full_rank", or the flow's own.
+
+    Raises:
+        InputError: any other distribution, which says not how it is made of parameters.
+    """
+    if isinstance(q, MultivariateNormal):
+        return FAMILIES["full_rank"]
+    if _is_diagonal_normal(q):
+        return FAMILIES["mean_field"]
+    if isinstance(q, TransformedDistribution) and _is_diagonal_normal(q.base_dist):
+        return _REFITTED_FLOW
+    raise InputError(
+        f"the guide's q(z | x) is a {type(q).__name__}: expected a Gaussian or a flow over a "
+        "diagonal one, or a family= whose constrain spans the guide's"
+    )
+
+
+def _is_diagonal_normal(q) -> bool:
+    return isinstance(q, Normal) or (
+        isinstance(q, Independent) and _is_diagonal_normal(q.base_dist)
+    )
+
+
 def make_flow(num_layers: int = 4, hidden_dim: int = 16) -> Family:
     """Affine couplings between N(0, I) and the affine map of `full_rank`, which it contains.
 
@@ -109,6 +143,15 @@ def _make_flow(num_layers, hidden_dim):
         return TransformedDistribution(standard, [*couplings, affine])
 
     return Family(init, constrain, patience=FLOW_PATIENCE)
+
+
+def _refitted_init(key, start):
+    base = start.base_dist
+    return {"base": _mean_field_init(key, base), "maps": list(start.transforms)}
+
+
+def _refitted_constrain(params):
+    return TransformedDistribution(_mean_field_constrain(params["base"]), params["maps"])
 
 
 def _mean_field_init(key, start):
@@ -172,3 +215,5 @@ FAMILIES: dict[FamilyName, Family] = {
     "full_rank": Family(_full_rank_init, _full_rank_constrain, _full_rank_moments),
     "flow": make_flow(),
 }
+
+_REFITTED_FLOW = Family(_refitted_init, _refitted_constrain, patience=FLOW_PATIENCE)

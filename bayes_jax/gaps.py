@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bayes_jax.annealing import Validation, annealed_evidence
+from bayes_jax.errors import InputError
 from bayes_jax.estimates import Evidence, EvidenceKind, Gaps, mean_stderr
 from bayes_jax.families import Family, FamilyName
 from bayes_jax.importance import elbo
@@ -30,7 +31,7 @@ def inference_gaps(
     guide: Guide,
     evidence: Evidence | None = None,
     validation: Validation | None = None,
-    family: FamilyName | Family = "mean_field",
+    family: FamilyName | Family | None = None,
     num_samples: int = 1000,
     num_steps: int | None = None,
     num_chains: int = 16,
@@ -49,8 +50,8 @@ def inference_gaps(
             lower side is used.
         validation: of annealing under this model, from `validate_annealing` with the settings that
             the evidence has; its width becomes the error bar of the evidence.
-        family: the guide's family, in which q* is sought: a name, or a `Family` whose `constrain`
-            spans it.
+        family: in which q* is sought: the guide's own, if None; else a name, or a `Family` whose
+            `constrain` spans it.
         num_samples: draws behind each ELBO.
         num_steps: of the fit of q*, at most.
         num_chains: of AIS.
@@ -63,8 +64,11 @@ def inference_gaps(
         what a lower bound leaves open, and high by what the fit of q* does.
 
     Raises:
-        InputError: on x the likelihood gives no density, or counts that make no sense.
+        InputError: on x the likelihood gives no density, or counts that make no sense: a single
+            chain has no standard error.
     """
+    if evidence is None and num_chains < 2:
+        raise InputError(f"num_chains is {num_chains}: expected at least 2 for a standard error")
     key_evidence, key_elbo, key_fit = jax.random.split(key, 3)
     rows = {"guide": guide, "batch_size": batch_size, "index_offset": index_offset}
     if evidence is None:
@@ -114,6 +118,9 @@ def decompose(
         elbo_optimal=optimal.lower,
         approximation=evidence.lower - optimal.lower,
         amortization=optimal.lower - amortized.lower,
+        stderr_log_evidence=evidence.stderr_lower,
+        stderr_elbo=amortized.stderr_lower,
+        stderr_elbo_optimal=optimal.stderr_lower,
         stderr_approximation=jnp.hypot(evidence.stderr_lower, optimal.stderr_lower),
         stderr_amortization=jnp.hypot(optimal.stderr_lower, amortized.stderr_lower),
         stderr_total=jnp.hypot(evidence.stderr_lower, amortized.stderr_lower),
@@ -181,12 +188,13 @@ class Limit(Enum):
     """What limits a model, and what to do about it."""
 
     ENCODER = "the encoder: a larger one, longer training, or a few steps on q for each x"
-    FAMILY = "the family of q: full-rank or a flow instead of a diagonal Gaussian"
+    FAMILY = "the family of q: full-rank instead of diagonal, a flow instead of a Gaussian"
     DECODER = "the decoder: inference costs little, so only a better p(x | z) raises log p(x)"
     OVERFITTING = "the decoder overfits: more data, a smaller decoder, or stop earlier"
     LOOSE = "unknown, the evidence is too loose to tell: more temperatures, or more chains"
     UNMEASURED = "unknown, for nobody measured what the evidence leaves open: validate annealing"
     NOISY = "unknown, the gaps are lost in their noise: more observations"
+    BROKEN = "unknown, a gap is not a number: look at the observations where it is not finite"
 
 
 class Advice(NamedTuple):
@@ -215,11 +223,20 @@ def advice(gaps: Gaps, *, train: Gaps | None = None) -> Advice:
     Args:
         gaps: of unseen observations, at least 2.
         train: of training observations; without them overfitting is not looked for.
+
+    Raises:
+        InputError: a single observation, whose gaps have no standard error.
     """
+    for name, each in (("gaps", gaps), ("train", train)):
+        if each is not None and len(each.elbo) < 2:
+            raise InputError(f"{name} are of 1 observation: expected at least 2 for their errors")
     means = mean_gaps(gaps)
     costs = {Limit.FAMILY: means.approximation, Limit.ENCODER: means.amortization}
     if train is not None:
         costs[Limit.OVERFITTING] = generalization_gap(train, gaps).log_evidence
+    broken = [cost for cost in costs.values() if not jnp.all(jnp.isfinite(jnp.asarray(cost)))]
+    if broken:
+        return Advice(Limit.BROKEN, broken[0])
     limit, cost = max(costs.items(), key=lambda item: float(item[1].value))
     error = 2 * float(cost.stderr)
     is_clear = float(cost.value) >= max(NEGLIGIBLE, error)

@@ -14,7 +14,7 @@ from bayes_jax.ascent import ascend
 from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Evidence, lower_evidence, mean_stderr
-from bayes_jax.families import Family, FamilyName, find_family
+from bayes_jax.families import Family, FamilyName, family_of, find_family
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.noise import independent_draws
 
@@ -53,7 +53,7 @@ def fit_posterior(
     x: PyTree,
     *,
     guide: Guide | None = None,
-    family: FamilyName | Family = "mean_field",
+    family: FamilyName | Family | None = None,
     num_steps: int | None = None,
     num_samples: int = 8,
     learning_rate: float = 0.05,
@@ -75,10 +75,11 @@ def fit_posterior(
         model: p(z) p(x | z).
         x: `[batch, ...]`.
         guide: where the fit starts; the prior, if None.
-        family: "mean_field" (diagonal Gaussian, starting at the mean and the scales that the guide
-            states), "full_rank" (Gaussian) or "flow" (couplings on top of it, their weights
-            refitted for each x), these two starting at mean and covariance of the guide's draws;
-            or a `Family` of one's own, as a guide's.
+        family: that of the guide, if None (see `bayes_jax.families.family_of`; "mean_field" without
+            a guide). Otherwise "mean_field" (diagonal Gaussian, starting at the mean and the scales
+            that the guide states), "full_rank" (Gaussian) or "flow" (couplings on top of it, their
+            weights refitted for each x), these two starting at mean and covariance of the guide's
+            draws; or a `Family` of one's own.
         num_steps: of Adam, at most; 500 from a guide, 1000 from the prior, if None.
         num_samples: draws per step.
         learning_rate: step before it falls, in units of the start's scale.
@@ -92,9 +93,13 @@ def fit_posterior(
         FittedPosterior.
 
     Raises:
-        InputError: on x the likelihood gives no density, an unknown family or counts below 1.
+        InputError: on x the likelihood gives no density, an unknown family, a guide whose family is
+            not known, or counts below 1.
     """
-    model, guide, family = compilable(model), compilable(guide), find_family(family)
+    model, guide = compilable(model), compilable(guide)
+    if family is None:
+        family = "mean_field" if guide is None else guides_family(guide, x)
+    family = find_family(family)
     if num_steps is None:
         num_steps = 1000 if guide is None else 500
     for name, value in (("num_steps", num_steps), ("num_samples", num_samples)):
@@ -118,6 +123,20 @@ def fit_posterior(
         num_elbo_samples=num_elbo_samples,
         batch_size=batch_size,
     )
+
+
+def guides_family(guide: Guide, x: PyTree) -> Family:
+    """The family of a guide's q(z | x), from its shapes alone.
+
+    Args:
+        guide: ONE x -> q(z | x).
+        x: `[batch, ...]`, or the shapes of it.
+
+    Raises:
+        InputError: as `family_of`.
+    """
+    row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), x)
+    return family_of(jax.eval_shape(guide, row))
 
 
 def sample_fitted(

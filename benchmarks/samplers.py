@@ -21,7 +21,7 @@ from bayes_jax import log_joint, sample_posterior, to_numpyro
 from bayes_jax.estimates import Draws
 
 NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 4, 1000, 1000
-CHEES_CHAINS, CHEES_WARMUP, CHEES_DRAWS = 16, 400, 400
+CHEES_CHAINS, CHEES_WARMUP, CHEES_DRAWS = 16, 1000, 1000
 CHEES_LEARNING_RATE = 0.02
 
 
@@ -34,11 +34,11 @@ def ours(model, guide, **options) -> Callable:
     return sampler
 
 
-def numpyro_nuts(model, guide) -> Callable:
-    """NumPyro's MCMC(NUTS), 4 vectorized chains, one object for all x."""
+def numpyro_nuts(model, guide, *, dense_mass: bool = False) -> Callable:
+    """NumPyro's MCMC(NUTS), 4 vectorized chains, one object for all x; as it comes, or dense."""
     del guide
     mcmc = MCMC(
-        NUTS(to_numpyro(model)),
+        NUTS(to_numpyro(model), dense_mass=dense_mass),
         num_warmup=NUTS_WARMUP,
         num_samples=NUTS_DRAWS,
         num_chains=NUTS_CHAINS,

@@ -6,11 +6,12 @@ python scripts/infer.py runs/vae --evidence ais --num-temperatures 1000
 
 RUN/inference/report.html has the tables that are printed, results.json their rows: mean log p(x)
 in nats per image by every inference the model allows, how far annealing leaves it open, the gaps of
-the encoder in the mean and image by image, and whether MCMC converged.
+the encoder in the mean and image by image, beside those of training images, and whether MCMC
+converged.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -95,8 +96,9 @@ def main(command: Infer) -> None:
     x = dataset.test[: command.num_images].astype("float32")
     finished = infer(command, run.generative, x)
     name, budget = run.config.system, command.budget
+    train = infer_train(command, run.generative, dataset)
     cases = calibrate(command, run.generative)
-    tables = inference_report.tables(name, finished, cases)
+    tables = inference_report.tables(name, finished, cases, train)
     images = latent_images.to_images(x, dataset.image_shape, white=dataset.spec.white)
     page = report.write(
         command.out or command.run / "inference",
@@ -111,7 +113,20 @@ def main(command: Infer) -> None:
     console.show(f"report: {page}")
 
 
-def infer(command: Infer, generative, x) -> list:
+def infer_train(command: Infer, generative, dataset) -> list:
+    """What the gaps of as many training images are made of, for a model with a guide."""
+    import jax
+
+    if generative.guide is None:
+        return []
+    x = dataset.train[: command.num_images]
+    if dataset.observe is not None:
+        x = dataset.observe(jax.random.key(command.seed), x)
+    budget = replace(command.budget, num_simulations=0)
+    return infer(command, generative, x.astype("float32"), budget=budget, for_gaps=True)
+
+
+def infer(command: Infer, generative, x, *, budget=None, for_gaps=False) -> list:
     """Run the methods under a progress bar."""
     import jax
 
@@ -119,14 +134,16 @@ def infer(command: Infer, generative, x) -> list:
     from vae_jax.comparison.models import evaluation_key
 
     chosen = {"sampler": command.sampler, "evidence": command.evidence}
-    total = len(run_inference.possible_methods(generative, **chosen))
+    total = None if for_gaps else len(run_inference.possible_methods(generative, **chosen))
     finished = []
-    with console.progress("inferring", total=total) as advance:
+    title = "inferring training images" if for_gaps else "inferring"
+    with console.progress(title, total=total) as advance:
         for done in run_inference.run_methods(
             evaluation_key(command.seed),
             generative,
             jax.numpy.asarray(x),
-            command.budget,
+            budget or command.budget,
+            for_gaps=for_gaps,
             **chosen,
         ):
             finished.append(done)

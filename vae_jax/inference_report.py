@@ -15,6 +15,7 @@ from vae_jax.run_inference import (
     decomposition,
     evidence_rows,
     gap_rows,
+    generalization_rows,
     image_rows,
     posterior_rows,
 )
@@ -40,19 +41,37 @@ _GAP_COLUMNS = [
     columns.NUM_IMAGES,
 ]
 _GAP_NOTE = (
-    "approximation gap: log p(x) minus the best ELBO a diagonal Gaussian can reach for each image; "
+    "approximation gap: log p(x) minus the best ELBO that the encoder's family can reach for each "
+    "image, a flow's weights refitted too; "
     "low by what a lower bound on log p(x) leaves open. amortization gap: that best ELBO minus the "
     "encoder's. A gap may come out below zero by its error."
 )
 _IMAGE_COLUMNS = [
     Column("method", "image"),
-    Column("log_prob", "log p(x), nats", ".3f"),
-    Column("elbo", "ELBO", ".3f"),
+    Column("log_prob", "log p(x), nats", ".3f", "stderr"),
+    Column("elbo", "ELBO", ".3f", "stderr_elbo"),
     Column(
-        "elbo_optimal", "ELBO of q*", ".3f", meaning="the best diagonal Gaussian for this image"
+        "elbo_optimal",
+        "ELBO of q*",
+        ".3f",
+        "stderr_elbo_optimal",
+        meaning="the best of the encoder's family for this image",
     ),
     Column("approximation", "approximation gap", ".3f", "stderr_approximation"),
     Column("amortization", "amortization gap", ".3f", "stderr_amortization"),
+]
+_TRAIN_COLUMNS = [
+    Column("method", "nats per image"),
+    Column("train", "training images", ".3f", "stderr_train", "± standard error over images"),
+    Column("test", "test images", ".3f", "stderr_test"),
+    Column(
+        "gap",
+        "generalization gap",
+        ".3f",
+        "stderr",
+        "training minus test: in log p(x) the decoder's, in the amortization gap the encoder's",
+    ),
+    columns.NUM_IMAGES,
 ]
 _POSTERIOR_COLUMNS = [
     Column("method", "sampler"),
@@ -93,7 +112,10 @@ def introduction(run_name: str, data_name: str, budget: InferenceBudget, num_ima
 
 
 def tables(
-    name: str, finished: list[Finished], cases: dict[str, Calibration] | None = None
+    name: str,
+    finished: list[Finished],
+    cases: dict[str, Calibration] | None = None,
+    train: list[Finished] | None = None,
 ) -> list[Table]:
     """Evidence, and where the model has them gaps, posterior and calibration.
 
@@ -101,6 +123,7 @@ def tables(
         name: of the model.
         finished: of one run.
         cases: calibration of each inference.
+        train: what the gaps are made of, on training images.
     """
     found = [Table("Evidence", evidence_rows(name, finished), _EVIDENCE_COLUMNS)]
     sides = certificate.table(name, finished)
@@ -109,7 +132,12 @@ def tables(
     gaps = decomposition(finished)
     if gaps is not None:
         found.append(Table("Image by image", image_rows(name, gaps), _IMAGE_COLUMNS))
-        found.append(Table("Gaps", gap_rows(name, gaps), _GAP_COLUMNS, _gap_note(gaps)))
+        on_train = decomposition(train) if train else None
+        note = _gap_note(gaps, on_train)
+        found.append(Table("Gaps", gap_rows(name, gaps), _GAP_COLUMNS, note))
+        if on_train is not None:
+            rows = generalization_rows(name, on_train, gaps)
+            found.append(Table("Training images beside test images", rows, _TRAIN_COLUMNS))
     rows = posterior_rows(name, finished)
     if rows:
         found.append(Table("Posterior draws", rows, _POSTERIOR_COLUMNS, _advice(finished)))
@@ -119,9 +147,9 @@ def tables(
     return found
 
 
-def _gap_note(gaps: Gaps) -> str:
+def _gap_note(gaps: Gaps, train: Gaps | None) -> str:
     """What the gaps are, and which part limits the model."""
-    found = advice(gaps)
+    found = advice(gaps, train=train)
     value, stderr = (float(number) for number in found.cost)
     error = f" ± {stderr:.3f}" if np.isfinite(stderr) else ""
     cost = f" ({value:.3f}{error} nats per image)" if np.isfinite(value) else ""
@@ -205,7 +233,7 @@ def _profile(gaps: Gaps, images: np.ndarray) -> Picture:
     )
     caption = (
         "Each bar is an image: how many nats the encoder's ELBO lies below its log p(x). Blue is "
-        "what a diagonal Gaussian can never reach, orange what a better encoder could win. The "
+        "what the encoder's family can never reach, orange what a better encoder could win. The "
         "images below stand under their bars, those that are inferred worst on the right."
     )
     return Picture("gaps", figure, caption)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from bayes_jax import GenerativeModel
 from bayes_jax.estimates import Gaps
-from bayes_jax.gaps import decompose
+from bayes_jax.gaps import decompose, generalization_gap, mean_gaps
 from vae_jax.comparison import inferences, methods
 from vae_jax.comparison.inferences import Finished
 from vae_jax.comparison.methods import Method, Outcome, Setting
@@ -26,15 +26,16 @@ Sampler = Literal["hmc", "nuts"]
 Estimator = Literal["ais", "smc"]
 
 CLOSED_FORM = "exact (closed form)"
-_OF_A_GUIDE = (
+_FITTED = (methods.MEAN_FIELD, methods.FULL_RANK, methods.OWN_FLOW)
+_FOR_GAPS = (
+    CLOSED_FORM,
     methods.EXACT,
     methods.AMORTIZED,
-    methods.MEAN_FIELD,
-    "importance bound, K = 50",
-    "importance bound, K = 5000",
+    *_FITTED,
+    methods.ANNEALED_GUIDE,
+    methods.SMC_GUIDE,
 )
-
-
+_IMPORTANCE = ("importance bound, K = 50", "importance bound, K = 5000")
 _ESTIMATORS = {"ais": methods.ANNEALED_GUIDE, "smc": methods.SMC_GUIDE}
 
 
@@ -60,8 +61,12 @@ def possible_methods(
         method.name: method for method in methods.compared(generative.latent.prior.event_shape[0])
     }
     known[methods.SMC_GUIDE] = methods.smc_method()
-    of_a_guide = (*_OF_A_GUIDE, _ESTIMATORS[evidence])
-    names = (methods.ANNEALED_PRIOR,) if generative.guide is None else of_a_guide
+    names = (methods.ANNEALED_PRIOR,)
+    if generative.guide is not None:
+        fitted = methods.own_family(generative.guide, _one_row(generative))
+        known[fitted.name] = fitted
+        names = (methods.EXACT, methods.AMORTIZED, fitted.name, *_IMPORTANCE)
+        names += (_ESTIMATORS[evidence],)
     bounds = (known[name] for name in names if name in known)
     if closed_form:
         spared = (methods.EXACT, methods.ANNEALED_PRIOR)
@@ -80,6 +85,7 @@ def run_methods(
     *,
     sampler: Sampler = "hmc",
     evidence: Estimator = "ais",
+    for_gaps: bool = False,
 ) -> Iterator[Finished]:
     """Run what `possible_methods` lists, one after another.
 
@@ -90,6 +96,7 @@ def run_methods(
         budget: how much each may spend.
         sampler: of the posterior draws.
         evidence: what the gaps of a guide are held against, where nothing is exact.
+        for_gaps: only the methods that `decomposition` asks for.
 
     Yields:
         What each method found, as soon as it is done.
@@ -102,6 +109,8 @@ def run_methods(
     for index, method in enumerate(
         possible_methods(generative, sampler=sampler, evidence=evidence)
     ):
+        if for_gaps and method.name not in _FOR_GAPS:
+            continue
         rows = x if method.all_images else x[: budget.num_posteriors]
         key_run, key_validate = jax.random.split(jax.random.fold_in(key, index))
         done = timed(partial(method.run, key_run, setting, rows))
@@ -123,9 +132,12 @@ def decomposition(finished: list[Finished]) -> Gaps | None:
         return None
     names = (CLOSED_FORM, methods.EXACT, *_ESTIMATORS.values())
     best = next(entry for name in names if (entry := inferences.find(finished, name)))
-    fitted = inferences.find(finished, methods.MEAN_FIELD).outcome.fitted
+    fitted = next(entry for name in _FITTED if (entry := inferences.find(finished, name)))
     return decompose(
-        best.outcome.evidence, amortized.outcome.evidence, fitted, validation=best.validation
+        best.outcome.evidence,
+        amortized.outcome.evidence,
+        fitted.outcome.fitted,
+        validation=best.validation,
     )
 
 
@@ -176,6 +188,34 @@ def gap_rows(name: str, gaps: Gaps) -> list[dict]:
     ]
 
 
+def generalization_rows(name: str, train: Gaps, test: Gaps) -> list[dict]:
+    """What training images fare better by, in each part, with errors over images.
+
+    Args:
+        name: of the model.
+        train: of images it was trained on.
+        test: of others.
+    """
+    sides = zip(mean_gaps(train), mean_gaps(test), generalization_gap(train, test), strict=True)
+    return [
+        {
+            "table": "generalization",
+            "model": name,
+            "method": part,
+            "train": float(on_train.value),
+            "stderr_train": float(on_train.stderr),
+            "test": float(on_test.value),
+            "stderr_test": float(on_test.stderr),
+            "gap": float(difference.value),
+            "stderr": float(difference.stderr),
+            "num_images": len(test.elbo),
+        }
+        for part, (on_train, on_test, difference) in zip(
+            ("log p(x)", "ELBO", "approximation gap", "amortization gap"), sides, strict=True
+        )
+    ]
+
+
 def image_rows(name: str, gaps: Gaps) -> list[dict]:
     """The decomposition image by image, in nats.
 
@@ -185,7 +225,9 @@ def image_rows(name: str, gaps: Gaps) -> list[dict]:
     """
     fields = (
         "elbo",
+        "stderr_elbo",
         "elbo_optimal",
+        "stderr_elbo_optimal",
         "approximation",
         "stderr_approximation",
         "amortization",
@@ -198,13 +240,15 @@ def image_rows(name: str, gaps: Gaps) -> list[dict]:
             "model": name,
             "method": f"image {image}",
             "log_prob": float(log_prob),
-            "stderr": None,
+            "stderr": float(stderr),
             "kind": None,
             "num_images": 1,
             "seconds": None,
             **{field: float(values[image]) for field, values in parts.items()},
         }
-        for image, log_prob in enumerate(np.asarray(gaps.log_evidence, np.float64))
+        for image, (log_prob, stderr) in enumerate(
+            zip(gaps.log_evidence, gaps.stderr_log_evidence, strict=True)
+        )
     ]
 
 
@@ -226,6 +270,14 @@ def posterior_rows(name: str, finished: list[Finished]) -> list[dict]:
         for row, entry in zip(inferences.rows(name, finished), finished, strict=True)
         if (found := entry.outcome.verdict) is not None
     ]
+
+
+def _one_row(generative: GenerativeModel):
+    """The shape of a batch of one observation."""
+    shape = jax.eval_shape(
+        lambda: generative.latent.likelihood(generative.latent.prior.sample(jax.random.key(0)))
+    ).event_shape
+    return jax.ShapeDtypeStruct((1, *shape), jnp.float32)
 
 
 def _closed_form(generative: GenerativeModel, key, setting: Setting, x) -> Outcome:

@@ -241,7 +241,8 @@ def reverse_evidence(
         num_samples=num_samples,
         **rows,
     )
-    z = draws._replace(z=draws.z[:, :, -1:]).pooled()[:, :num_chains]
+    # The last draw of each chain; those from the prior stand last and are left out.
+    z = draws.z[:, :num_chains, -1]
     settings, betas = make_settings(
         model,
         guide,

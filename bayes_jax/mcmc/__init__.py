@@ -5,15 +5,22 @@ those left behind, `targets` say which density and which force.
 """
 
 from bayes_jax.mcmc.chains import Chains, Settings, Starts, init, sample, warm_up
-from bayes_jax.mcmc.engines import sample_batch, sample_posterior
+from bayes_jax.mcmc.engines import (
+    posterior_starts,
+    sample_batch,
+    sample_posterior,
+    spread_starts,
+)
 
 __all__ = [
     "Chains",
     "Settings",
     "Starts",
     "init",
+    "posterior_starts",
     "sample",
     "sample_batch",
     "sample_posterior",
+    "spread_starts",
     "warm_up",
 ]

@@ -302,6 +302,8 @@ def add(
 ) -> Moments:
     """The sums with one more draw of each chain that has weight 1."""
     centred = positions - moments.origin
+    # A chain that ran away has weight 0, and 0 times infinity would be NaN.
+    centred = jnp.where(weights[:, None] > 0, centred, 0.0)
     weighted = weights[:, None] * centred
     return Moments(
         moments.origin,

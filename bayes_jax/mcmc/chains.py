@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from bayes_jax.batching import map_observations, map_rows
+from bayes_jax.batching import check_batch, map_observations, map_rows
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws
 from bayes_jax.mcmc import adaptation, hmc, nuts
@@ -96,7 +96,12 @@ def init(
         starts: of the batch.
         settings: the same in every later call.
         index_offset: index of the first datum in the whole data set.
+
+    Raises:
+        InputError: no chains, leading axes that do not pair up, or settings that make no sense.
     """
+    check_batch((data, starts), settings.batch_size)
+    check_settings(settings, starts.positions.shape[1], num_samples=1)
     return _init(key, compilable(log_density), data, starts, index_offset, settings=settings)
 
 
@@ -115,8 +120,18 @@ def warm_up(
         data: as in `init`.
         chains: from `init`, or from a warm-up that has not come to its end.
         settings: as in `init`.
-        num_moves: None makes the whole warm-up.
+        num_moves: None makes all that are left of it.
+
+    Raises:
+        InputError: fewer moves are left.
     """
+    if not isinstance(chains.num_moves, jax.core.Tracer):
+        left = settings.num_warmup - int(chains.num_moves)
+        num_moves = left if num_moves is None else num_moves
+        if not 0 <= num_moves <= left:
+            raise InputError(
+                f"num_moves is {num_moves}: expected 0 to {left}, those left of the warm-up"
+            )
     num_moves = settings.num_warmup if num_moves is None else num_moves
     return _warm_up(compilable(log_density), data, chains, num_moves=num_moves, settings=settings)
 
@@ -135,7 +150,17 @@ def sample(
 
     Returns:
         Chains to go on with; Draws, whose `num_grads` counts all moves so far.
+
+    Raises:
+        InputError: the warm-up is not over, or no draws are asked for.
     """
+    check_settings(settings, num_chains=1, num_samples=num_samples)
+    if not isinstance(chains.num_moves, jax.core.Tracer):
+        made = int(chains.num_moves)
+        if made < settings.num_warmup:
+            raise InputError(
+                f"the warm-up has made {made} of {settings.num_warmup} moves: `warm_up` to its end"
+            )
     return _sample(
         compilable(log_density), data, chains, num_samples=num_samples, settings=settings
     )
@@ -269,6 +294,8 @@ def check_settings(settings: Settings, num_chains: int, num_samples: int) -> Non
     ):
         if value not in known:
             raise InputError(f"{name} is {value!r}: expected {known[0]!r} or {known[1]!r}")
+    if settings.kernel == "nuts" and settings.force_dtype != "float32":
+        raise InputError("force_dtype is 'bfloat16': expected 'float32' with kernel 'nuts'")
     for name, value, least in (
         ("num_chains", num_chains, 1),
         ("num_warmup", settings.num_warmup, 0),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
@@ -24,6 +24,13 @@ from bayes_jax.mcmc.chains import (
     sample_one,
     warm_up_one,
 )
+from bayes_jax.mcmc.pullback import (
+    Whitening,
+    flow_of,
+    noise_of_prior_chains,
+    pulled_back,
+    pushed_forward,
+)
 from bayes_jax.mcmc.targets import ForceDtype
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.noise import independent_draws
@@ -35,6 +42,8 @@ NUM_WHITENING_DRAWS = 1000
 # one mode it knows, and agree.
 NUM_PRIOR_CHAINS = 4
 WARMUP_WITH_GUIDE, WARMUP_WITHOUT = 100, 400
+# NUTS starts from the identity and learns for each chain by itself: NumPyro's usual number.
+WARMUP_NUTS = 1000
 
 
 def sample_posterior(
@@ -49,6 +58,7 @@ def sample_posterior(
     num_samples: int = 1000,
     num_leapfrogs: int = hmc.NUM_LEAPFROGS,
     force_dtype: ForceDtype = "float32",
+    whiten: Whitening = "moments",
     batch_size: int | None = None,
     index_offset: int = 0,
 ) -> Draws:
@@ -58,7 +68,7 @@ def sample_posterior(
     8 chains) at draws from it. The mean and covariance of such draws whiten the target until the
     chains know better. Those from the prior find modes that the guide misses and cannot weigh them:
     where `verdict` tells of other modes, no average over all chains is to be trusted.
-    `mcmc.init`, `mcmc.warm_up` and `mcmc.sample` do the same in steps.
+    `mcmc.posterior_starts`, `mcmc.init`, `mcmc.warm_up` and `mcmc.sample` do the same in steps.
 
     Args:
         key: a PRNG key.
@@ -67,12 +77,16 @@ def sample_posterior(
         guide: ONE x -> q(z | x).
         kernel: "hmc", batched HMC of fixed shape, or "nuts", NumPyro's.
         num_chains: chains per x.
-        num_warmup: moves before the kept ones; 100 with a guide, 400 without, if None.
+        num_warmup: moves before the kept ones; 100 with a guide, 400 without, 1000 of "nuts", if
+            None.
         num_samples: kept draws per chain.
         num_leapfrogs: gradients per move of "hmc": 6 for a target that whitening makes round, more
             where directions of very different scales are left.
         force_dtype: "bfloat16" drives "hmc" by gradients in half precision; its accept step stays
             in full precision, so that the draws are as exact.
+        whiten: by the "moments" of the guide's draws, or by the "map" of a guide that is a flow,
+            exactly: the chains then move where the guide is a normal. Their own covariance comes on
+            top of either.
         batch_size: observations in memory at once; None takes all ("nuts": one after another).
         index_offset: index of x[0] in the whole data set.
 
@@ -80,13 +94,17 @@ def sample_posterior(
         Draws with z `[batch, chain, draw, latent]`.
 
     Raises:
-        InputError: on x the likelihood gives no density, or counts that make no sense.
+        InputError: on x the likelihood gives no density, counts that make no sense, or a guide that
+            is no flow with an inverse where its map is asked for.
     """
+    if whiten not in ("moments", "map"):
+        raise InputError(f"whiten is {whiten!r}: expected 'moments' or 'map'")
     model, guide = compilable(model), compilable(guide)
     check_batch(x, batch_size)
     check_observations(model, x)
     if num_warmup is None:
         num_warmup = WARMUP_WITHOUT if guide is None else WARMUP_WITH_GUIDE
+        num_warmup = WARMUP_NUTS if kernel == "nuts" else num_warmup
     settings = Settings(
         kernel, num_warmup, num_leapfrogs, force_dtype, batch_size, far_starts=guide is None
     )
@@ -100,6 +118,7 @@ def sample_posterior(
         num_chains=num_chains,
         num_samples=num_samples,
         settings=settings,
+        by_map=whiten == "map",
     )
 
 
@@ -157,6 +176,40 @@ def sample_batch(
     )
 
 
+def posterior_starts(
+    key: PRNGKeyArray,
+    model: LatentModel,
+    x: PyTree,
+    *,
+    guide: Guide | None = None,
+    num_chains: int = 16,
+    index_offset: int = 0,
+) -> Starts:
+    """Where `sample_posterior` starts its chains: what `mcmc.init` takes.
+
+    Args:
+        key: a PRNG key.
+        model: p(z) p(x | z).
+        x: `[batch, ...]`.
+        guide: ONE x -> q(z | x).
+        num_chains: chains per x; beside a guide the last 4 (half of fewer than 8) start from the
+            prior.
+        index_offset: index of x[0] in the whole data set.
+
+    Raises:
+        InputError: on x the likelihood gives no density, or no chains.
+    """
+    check_settings(Settings(), num_chains, num_samples=1)
+    check_observations(model, x)
+    starts = partial(start, num_chains=num_chains)
+    return map_observations(
+        lambda key, x: starts(key, compilable(model), compilable(guide), x),
+        key,
+        x,
+        index_offset=index_offset,
+    )
+
+
 def start(
     key: PRNGKeyArray, model: LatentModel, guide: Guide | None, x: PyTree, *, num_chains: int
 ) -> Starts:
@@ -181,13 +234,22 @@ def start(
     )
 
 
-@partial(jax.jit, static_argnames=("num_chains", "num_samples", "settings"))
-def _sample_posterior(key, model, guide, x, index_offset, *, num_chains, num_samples, settings):
+@partial(jax.jit, static_argnames=("num_chains", "num_samples", "settings", "by_map"))
+def _sample_posterior(
+    key, model, guide, x, index_offset, *, num_chains, num_samples, settings, by_map
+):
     def one(key, x):
         key_start, key_chains = jax.random.split(key)
-        starts = start(key_start, model, guide, x, num_chains=num_chains)
         density = Partial(density_of, Partial(log_joint, model), x)
-        return _run(key_chains, density, starts, num_samples, settings)
+        if not by_map:
+            starts = start(key_start, model, guide, x, num_chains=num_chains)
+            return _run(key_chains, density, starts, num_samples, settings)
+        # Where the flow's base is z, its map is a part of the model.
+        base, flow = flow_of(guide, x)
+        starts = start(key_start, model, lambda x: base, x, num_chains=num_chains)
+        starts = starts._replace(positions=noise_of_prior_chains(flow, starts))
+        draws = _run(key_chains, Partial(pulled_back, flow, density), starts, num_samples, settings)
+        return pushed_forward(flow, draws)
 
     batch_size = rows_at_once(settings)
     return map_observations(one, key, x, batch_size=batch_size, index_offset=index_offset)
@@ -209,8 +271,12 @@ def _sample_batch(key, log_density, data, init, index_offset, *, num_samples, se
     )
 
 
-def spread_starts(positions) -> Starts:
-    """Starts without a model: their spread whitens; the identity where all start together."""
+def spread_starts(positions: Float[Array, "chain latent"]) -> Starts:
+    """Starts of ONE datum without a model: their spread whitens; the identity where it has none.
+
+    Args:
+        positions: `[chain, latent]`.
+    """
     spread = jnp.std(positions, axis=0)
     factor = jnp.diag(jnp.where(jnp.any(spread < 1e-6), 1.0, spread))
     return Starts(positions, factor, jnp.zeros(len(positions), bool))

@@ -31,7 +31,7 @@ def init(
     *,
     num_warmup: int,
 ) -> NUTSState:
-    """NumPyro's initial state: it finds a first step size for each chain.
+    """NumPyro's initial state: unit mass and step size, which each chain adapts for itself.
 
     Args:
         key: of this x; the state draws its noise from it.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayes_jax.calibration import interval_coverage
+from bayes_jax import InputError
+from bayes_jax.calibration import interval_coverage, simulation_based_calibration
 
 
 def gaussian_draws(key, mean, covariance, num_draws):
@@ -16,6 +17,21 @@ def gaussian_draws(key, mean, covariance, num_draws):
     factor = jnp.linalg.cholesky(covariance)
     noise = jax.random.normal(key, (len(mean), num_draws, mean.shape[-1]))
     return mean[:, None] + jnp.einsum("bij,bdj->bdi", factor, noise)
+
+
+def test_draws_that_are_not_finite_have_no_rank_and_no_interval(linear_case):
+    draws = jnp.zeros((len(linear_case.z), 20, linear_case.z.shape[-1])).at[3, 5].set(jnp.nan)
+    expected = r"draws of 1 of \d+ observations are not finite, the first of them x\[3\]"
+    with pytest.raises(InputError, match=expected):
+        interval_coverage(linear_case.z, draws)
+
+    def sampler(key, x):
+        return draws.at[40:].set(jnp.inf)
+
+    with pytest.raises(InputError, match="are not finite, the first of them"):
+        simulation_based_calibration(
+            jax.random.key(0), linear_case.model, sampler, num_simulations=len(linear_case.z)
+        )
 
 
 @pytest.mark.parametrize("probability", [0.5, 0.9])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from bayes_jax import mcmc, sample_posterior
+from bayes_jax import InputError, mcmc, sample_posterior
 from bayes_jax.mcmc import Settings, Starts, engines
 from bayes_jax.mcmc.targets import make_target
 
@@ -134,3 +134,40 @@ def test_the_rough_force_is_rough():
     assert float(rough.terms[0]) == float(fine.terms[0])
     error = np.abs(np.asarray(rough.terms[1] - fine.terms[1]))
     assert 1e-4 < error.max() < 0.05
+
+
+def test_steps_that_make_no_sense_are_named():
+    settings = Settings(num_warmup=4)
+    starts = starts_of(jax.random.key(0))
+    key = jax.random.key(1)
+    with pytest.raises(InputError, match="kernel is 'gibbs'"):
+        mcmc.init(key, banana, DATA, starts, settings=Settings(kernel="gibbs"))
+    none = Starts(starts.positions[:, :0], starts.factor, starts.from_prior[:, :0])
+    with pytest.raises(InputError, match="num_chains is 0"):
+        mcmc.init(key, banana, DATA, none, settings=settings)
+    with pytest.raises(InputError, match=r"leading axes of the data are \[2, 3\]"):
+        mcmc.init(key, banana, DATA[:2], starts, settings=settings)
+    half = Settings(kernel="nuts", force_dtype="bfloat16")
+    with pytest.raises(InputError, match="force_dtype is 'bfloat16': expected 'float32' with"):
+        mcmc.init(key, banana, DATA, starts, settings=half)
+    chains = mcmc.init(key, banana, DATA, starts, settings=settings)
+    with pytest.raises(InputError, match="the warm-up has made 0 of 4 moves"):
+        mcmc.sample(banana, DATA, chains, num_samples=1, settings=settings)
+    with pytest.raises(InputError, match="num_moves is 5: expected 0 to 4"):
+        mcmc.warm_up(banana, DATA, chains, settings=settings, num_moves=5)
+    chains = mcmc.warm_up(banana, DATA, chains, settings=settings)
+    with pytest.raises(InputError, match="num_samples is 0"):
+        mcmc.sample(banana, DATA, chains, num_samples=0, settings=settings)
+
+
+def test_public_starts_are_those_of_a_whole_run(nonlinear_case):
+    case, key = nonlinear_case, jax.random.key(4)
+    starts = mcmc.posterior_starts(key, case.model, case.x[:3], guide=case.guide, num_chains=9)
+    assert starts.positions.shape == (3, 9, 2)
+    assert starts.from_prior.sum(axis=1).tolist() == [4, 4, 4]
+    tail = mcmc.posterior_starts(
+        key, case.model, case.x[1:3], guide=case.guide, num_chains=9, index_offset=1
+    )
+    np.testing.assert_array_equal(starts.positions[1:], tail.positions)
+    with pytest.raises(InputError, match="num_chains is 0"):
+        mcmc.posterior_starts(key, case.model, case.x[:3], num_chains=0)

@@ -240,6 +240,10 @@ def test_agrees_with_arviz(arviz, chains, num_draws):
         np.testing.assert_allclose(found.ess_bulk[row, latent], arviz.ess(z), rtol=1e-5)
         tail = arviz.ess(z, method="tail", prob=(0.05, 0.95))
         np.testing.assert_allclose(found.ess_tail[row, latent], tail, rtol=1e-5)
+        np.testing.assert_allclose(found.mcse_mean[row, latent], arviz.mcse(z), rtol=1e-5)
+    for row in range(NUM_BATCH):
+        energy = np.asarray(draws.energy[row], np.float64)
+        np.testing.assert_allclose(found.ebfmi[row], np.min(arviz.bfmi(energy)), rtol=1e-5)
 
 
 def test_works_inside_jit_and_of_chains_that_stand_still(chains):

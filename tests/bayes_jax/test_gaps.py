@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayes_jax import Gaps, inference_gaps
+from bayes_jax import Gaps, InputError, inference_gaps
 from bayes_jax.annealing.validation import certify
 from bayes_jax.estimates import Evidence, EvidenceKind, exact_evidence, lower_evidence
 from bayes_jax.gaps import Limit, advice, decompose, generalization_gap
@@ -138,6 +138,9 @@ def test_parts_decompose_by_hand():
     np.testing.assert_allclose(gaps.elbo_optimal, [-12, -21])
     np.testing.assert_allclose(gaps.approximation, [2, 0.5])
     np.testing.assert_allclose(gaps.amortization, [4, -1])
+    np.testing.assert_allclose(gaps.stderr_log_evidence, [0.75, 0])
+    np.testing.assert_allclose(gaps.stderr_elbo, [2, 0])
+    np.testing.assert_allclose(gaps.stderr_elbo_optimal, [1, 1])
     np.testing.assert_allclose(gaps.stderr_approximation, [1.25, 1])
     np.testing.assert_allclose(gaps.stderr_amortization, [np.sqrt(5), 1], rtol=1e-6)
     # The error of the optimal ELBO is in both gaps with opposite signs.
@@ -178,6 +181,31 @@ def gaps_of(*, approximation, amortization, log_evidence=-90.0, width=0.0, sprea
 )
 def test_advice_names_what_costs_most(gaps, limit):
     assert advice(gaps_of(**gaps)).limit == limit
+
+
+@pytest.mark.parametrize("part", ["approximation", "amortization"])
+def test_advice_says_nothing_of_what_is_no_number(part):
+    gaps = gaps_of(approximation=0.02, amortization=0.03)
+    broken = gaps._replace(**{part: getattr(gaps, part).at[7].set(jnp.nan)})
+    assert advice(broken).limit == Limit.BROKEN
+    assert advice(gaps, train=gaps._replace(log_evidence=jnp.nan * gaps.elbo)).limit == Limit.BROKEN
+
+
+def test_errors_ask_for_two_observations_and_two_chains(linear_case):
+    one = jax.tree.map(
+        lambda leaf: leaf[:1],
+        gaps_of(approximation=1.0, amortization=0.1)._asdict() | {"evidence_width": jnp.zeros(1)},
+    )
+    with pytest.raises(InputError, match="gaps are of 1 observation: expected at least 2"):
+        advice(Gaps(**one))
+    with pytest.raises(InputError, match="num_chains is 1: expected at least 2"):
+        inference_gaps(
+            jax.random.key(0),
+            linear_case.model,
+            linear_case.x,
+            guide=linear_case.guide,
+            num_chains=1,
+        )
 
 
 def test_advice_sees_a_decoder_that_overfits():

@@ -31,23 +31,36 @@ def two_modes(z, datum):
     return jnp.logaddexp(-0.5 * jnp.sum((z - 4) ** 2), -0.5 * jnp.sum((z + 4) ** 2))
 
 
+# Standard deviations in closed form; the means are all zero.
+BANANA_SCALE = (10.0, (1 + 0.03**2 * 2 * 10.0**4) ** 0.5)
+FUNNEL_SCALE = (3.0, *[float(np.exp(9 / 4))] * 9)
+
+
 @pytest.mark.parametrize(
-    ("density", "dim", "num_samples"), [(banana, 2, 3000), (funnel, 10, 1000), (two_modes, 2, 400)]
+    ("density", "scale", "num_samples"),
+    [(banana, BANANA_SCALE, 3000), (funnel, FUNNEL_SCALE, 1000), (two_modes, (17**0.5,) * 2, 400)],
 )
-def test_right_or_flagged(density, dim, num_samples):
-    """Each x is a run of its own: too hard for so few draws, and none passes the verdict."""
+def test_right_or_flagged(density, scale, num_samples):
+    """Each x is a run of its own; what the verdict lets pass has the moments of the closed form."""
+    dim = len(scale)
     init = jax.random.normal(jax.random.key(0), (8, 16, dim))
     draws = sample_batch(
         jax.random.key(1), density, jnp.zeros(8), init, num_warmup=1000, num_samples=num_samples
     )
     found = verdict(draws)
     mean = np.asarray(draws.z).mean(axis=(1, 2))
-    error = np.abs(mean / np.asarray(found.diagnostics.mcse_mean)).max(axis=1)
+    mcse = np.asarray(found.diagnostics.mcse_mean)
+    error = np.abs(mean / mcse).max(axis=1)
+    spread = np.asarray(draws.z).std(axis=(1, 2)) / scale
+    is_right = (error < 5) & (np.abs(spread - 1) < 0.2).all(axis=1) & (mcse < scale).all(axis=1)
+    converged = np.asarray(found.converged)
+    assert np.all(is_right | ~converged), found.summary()
+    assert all(found.reasons(index) for index in np.flatnonzero(~converged))
     if density is banana:
-        # Slow, and told so, but right.
-        assert np.all(error < 5)
-    assert not np.asarray(found.converged).any(), found.summary()
-    assert all(found.reasons(index) for index in range(8))
+        # Slow, and so flagged, but right.
+        assert is_right.all()
+    if density is two_modes:
+        assert not converged.any()
 
 
 def _symmetric(z):
@@ -63,11 +76,15 @@ def test_a_guide_that_misses_a_mode_is_found_out():
     """The decoder is symmetric in z: chains from the guide agree, those from the prior do not."""
     model = LatentModel(dist.Normal(jnp.zeros(1), 1.0).to_event(1), _symmetric)
     x = jax.random.normal(jax.random.key(2), (32, 4)) * 0.3 + 1.5
-    found = verdict(sample_posterior(jax.random.key(3), model, x, guide=_one_sided))
+    draws = sample_posterior(jax.random.key(3), model, x, guide=_one_sided)
+    found = verdict(draws)
     assert float(jnp.max(found.diagnostics.rhat_guided)) < 1.02
     missed = (np.asarray(found.faults) & Fault.OTHER_MODES) != 0
-    # Four chains from the prior all fall into the guide's mode once in sixteen times.
-    assert missed.sum() >= 26
+    # Four chains from the prior all fall into the guide's mode once in sixteen times; where one
+    # does not, nothing hides it.
+    saw_the_other = np.any(np.asarray(draws.z) < 0, axis=(1, 2, 3))
+    np.testing.assert_array_equal(missed, saw_the_other)
+    assert saw_the_other.sum() >= 26
     assert "modes that the guide misses" in found.reasons(int(np.argmax(missed)))[0]
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from vae_jax import run_inference, systems, trained
-from vae_jax.configs import LinearVAEConfig, ObservationSpec, VAEConfig
+from vae_jax.configs import LinearVAEConfig, ObservationSpec, PosteriorConfig, VAEConfig
 
 SMALL = ["--num-images", 8, "--num-posteriors", 3, "--num-temperatures", 20]
 SMALL += ["--num-chains", 4, "--num-draws", 300, "--num-simulations", 100]
@@ -169,8 +169,38 @@ def test_a_model_gets_the_inferences_its_abilities_allow(name, config, first, sa
 
 
 @pytest.mark.parametrize(
+    ("posterior", "expected"),
+    [
+        ("mean_field", "q* mean-field"),
+        ("full_rank", "q* full-rank"),
+        ("coupling", "q* of the encoder's flow"),
+    ],
+)
+def test_the_gaps_are_those_of_the_encoders_own_family(posterior, expected):
+    config = VAEConfig(3, (4,), posterior=PosteriorConfig(posterior, 1, 4))
+    system = systems.build("vae", config, ObservationSpec(6, "gaussian"))
+    x = np.random.default_rng(0).random((4, 6)).astype(np.float32)
+    model = system.generative(system.init(jax.random.key(0), x))
+    names = [method.name for method in run_inference.possible_methods(model)]
+    assert [name for name in names if name.startswith("q*")] == [expected]
+
+
+def test_training_images_stand_beside_test_images(vae_results):
+    rows = by_method(vae_results["rows"], "generalization")
+    gaps = by_method(vae_results["rows"], "gaps")
+    assert list(rows) == ["log p(x)", "ELBO", "approximation gap", "amortization gap"]
+    for row in rows.values():
+        assert row["gap"] == pytest.approx(row["train"] - row["test"], abs=1e-4)
+        assert row["stderr"] == pytest.approx(np.hypot(row["stderr_train"], row["stderr_test"]))
+    for name in ("approximation gap", "amortization gap"):
+        assert rows[name]["test"] == pytest.approx(gaps[name]["gap"], abs=1e-5)
+        assert rows[name]["train"] != rows[name]["test"]
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
+        (["--num-chains", 1], "num_chains is 1: expected at least 2"),
         (["--num-images", 1], "num_images is 1: expected at least 2"),
         (["--num-posteriors", 100], "num_posteriors is 100: expected at most num_images (64)"),
         (["--num-temperatures", 0], "num_temperatures is 0: expected at least 2"),

@@ -189,8 +189,9 @@ def _mean_error(entry: Finished, reference: Finished | None) -> float | None:
     error = entry.outcome.mean[:num] - reference.outcome.mean[:num]
     squares = jnp.mean((error / reference.outcome.scale[:num]) ** 2, axis=-1)
     chains = reference.outcome.verdict
-    valid = None if chains is None else chains.diagnostics.valid[:num]
-    return float(jnp.sqrt(jnp.mean(squares, where=valid)))
+    # Chains that did not converge are no reference.
+    known = None if chains is None else chains.converged[:num]
+    return float(jnp.sqrt(jnp.mean(squares, where=known)))
 
 
 def _num_images(outcome: Outcome) -> int:

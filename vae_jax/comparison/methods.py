@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from bayes_jax import (
     Evidence,
@@ -28,8 +28,9 @@ from bayes_jax.annealing import Validation
 from bayes_jax.annealing.validation import certify
 from bayes_jax.diagnostics import Verdict
 from bayes_jax.exact import quadrature
+from bayes_jax.families import FAMILIES
 from bayes_jax.smc import smc_runs
-from bayes_jax.variational import FittedPosterior, sample_fitted
+from bayes_jax.variational import FittedPosterior, guides_family, sample_fitted
 from vae_jax.configs import InferenceBudget
 
 NUM_SEMI_AMORTIZED_STEPS = 10
@@ -98,6 +99,7 @@ class Method(NamedTuple):
 
 AMORTIZED, SEMI_AMORTIZED = "amortized q (ELBO)", "amortized q + 10 steps"
 MEAN_FIELD, FULL_RANK = "q* mean-field", "q* full-rank"
+OWN_FLOW = "q* of the encoder's flow"
 ANNEALED_PRIOR, ANNEALED_GUIDE = "annealed from the prior", "annealed from the guide"
 EXACT, SMC_GUIDE, HMC = "exact (quadrature)", "tempered SMC from the guide", "HMC"
 
@@ -125,6 +127,19 @@ def compared(latent_dim: int) -> tuple[Method, ...]:
         ),
         Method(HMC, _hmc, is_approximation=True, all_images=False),
     )
+
+
+def own_family(guide: Guide, x: PyTree) -> Method:
+    """q* in the guide's own family: a row of the table, or the flow's.
+
+    Args:
+        guide: ONE x -> q(z | x).
+        x: observations, or their shapes.
+    """
+    family = guides_family(guide, x)
+    known = {FAMILIES["mean_field"]: MEAN_FIELD, FAMILIES["full_rank"]: FULL_RANK}
+    name = known.get(family, OWN_FLOW)
+    return Method(name, partial(_fitted, family=family), is_approximation=True)
 
 
 def smc_method() -> Method:

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from bayes_jax import InputError, annealing
+from bayes_jax.annealing import engines
+from bayes_jax.annealing.chains import joint_density, start_forward, walk
+from bayes_jax.annealing.moves import TRANSITIONS, start_points
 
 
 @pytest.mark.parametrize("transition", ["hmc", "elliptical"])
@@ -60,3 +63,60 @@ def test_starts_that_make_no_sense_are_named(cases):
         init(z=case.z[:3])
     with pytest.raises(InputError, match="outside the support of the likelihood"):
         init(x=0.5 * case.x)
+
+
+def test_steps_are_read_off_the_table_and_chains_do_not_see_each_other(cases, monkeypatch):
+    """Adaptation inside the walk, to any chain's own past, would void the bound."""
+    case = cases("nonlinear_bernoulli")
+    density = joint_density(case.model, case.x[0])
+    settings = annealing.Settings(num_chains=3, num_temperatures=12)
+    betas = annealing.sigmoid_schedule(12)
+    options = {"guide": None, "betas": betas, "settings": settings}
+    path = annealing.make_path(jax.random.key(0), case.model, density, case.x[0], **options)
+    taken, move = [], TRANSITIONS["hmc"].move
+
+    def spy(key, evaluate, path, points, beta, step_size, num_leapfrogs):
+        jax.debug.callback(lambda *pair: taken.append(pair), beta, step_size, ordered=True)
+        return move(key, evaluate, path, points, beta, step_size, num_leapfrogs)
+
+    monkeypatch.setitem(TRANSITIONS, "hmc", TRANSITIONS["hmc"]._replace(move=spy))
+    ends = []
+    for shift in (0.0, 3.0):
+        chains = start_forward(jax.random.key(1), density, path, settings)
+        evaluate = TRANSITIONS["hmc"].evaluate(density, path.start)
+        moved = chains.points.position.at[1].add(shift)
+        chains = chains._replace(points=start_points(evaluate, moved))
+        ends.append(jax.block_until_ready(walk(density, chains, settings)))
+    jax.effects_barrier()
+    assert len(taken) == 2 * 11
+    for beta, step_size in taken:
+        assert float(step_size) == pytest.approx(float(path.step_size(beta)), rel=1e-5)
+    others = np.array([0, 2])
+    for left, right in zip(*map(jax.tree.leaves, (e.points for e in ends)), strict=True):
+        np.testing.assert_allclose(left[others], right[others], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(ends[0].log_weight[1], ends[1].log_weight[1])
+
+
+def test_memory_is_bounded_by_the_batch_size(cases):
+    """Of the compiled walk: four times the images take as much, if as many are held at once."""
+    case = cases("nonlinear_bernoulli")
+
+    def temporary(num_images, batch_size):
+        settings, betas = annealing.make_settings(
+            case.model,
+            None,
+            num_chains=8,
+            num_temperatures=10,
+            schedule="sigmoid",
+            transition="hmc",
+            num_leapfrogs=2,
+            batch_size=batch_size,
+        )
+        x = jnp.tile(case.x, (num_images // len(case.x), 1))
+        walk = engines._walk.lower(
+            jax.random.key(0), case.model, None, None, x, betas, 0, settings=settings
+        )
+        return walk.compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary(512, 64) < 1.5 * temporary(128, 64)
+    assert temporary(512, None) > 2.5 * temporary(128, None)
