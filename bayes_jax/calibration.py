@@ -171,15 +171,13 @@ def interval_coverage(
         probability: nominal coverage.
 
     Returns:
-        Coverage; its error takes observations as independent and the latents of one as not.
-
-    Raises:
-        InputError: draws that are not finite, which have no interval.
+        Coverage; its error takes observations as independent and the latents of one as not. NaN
+        where draws are not finite: those of such an x have no interval.
     """
-    _check_finite(draws)
     tail = (1 - probability) / 2
     low, high = jnp.quantile(draws, jnp.array([tail, 1 - tail]), axis=1)
     inside = jnp.mean((z >= low) & (z <= high), axis=-1)
+    inside = jnp.where(jnp.all(jnp.isfinite(draws), axis=(1, 2)), inside, jnp.nan)
     return Coverage(jnp.mean(inside), jnp.std(inside, ddof=1) / jnp.sqrt(len(inside)))
 
 

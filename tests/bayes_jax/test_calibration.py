@@ -21,14 +21,13 @@ def gaussian_draws(key, mean, covariance, num_draws):
 
 def test_draws_that_are_not_finite_have_no_rank_and_no_interval(linear_case):
     draws = jnp.zeros((len(linear_case.z), 20, linear_case.z.shape[-1])).at[3, 5].set(jnp.nan)
-    expected = r"draws of 1 of \d+ observations are not finite, the first of them x\[3\]"
-    with pytest.raises(InputError, match=expected):
-        interval_coverage(linear_case.z, draws)
+    assert np.isnan(interval_coverage(linear_case.z, draws).share)
 
     def sampler(key, x):
         return draws.at[40:].set(jnp.inf)
 
-    with pytest.raises(InputError, match="are not finite, the first of them"):
+    expected = r"draws of 25 of 64 observations are not finite, the first of them x\[3\]"
+    with pytest.raises(InputError, match=expected):
         simulation_based_calibration(
             jax.random.key(0), linear_case.model, sampler, num_simulations=len(linear_case.z)
         )
