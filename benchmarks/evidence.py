@@ -197,9 +197,12 @@ def width_rows(setup: Setup, command: Benchmark) -> Iterator[dict]:
     """The sandwich on simulated images: ours at several lengths, and as published."""
     model, guide = setup.decoder.model, setup.decoder.guide
     z, x = setup.z, setup.x_simulated
-    cases = [*((GUIDED, guide, num) for num in LENGTHS), (PRIOR, None, 1000)]
-    for method, start, num_temperatures in cases:
+    cases = [*((GUIDED, guide, num, "sigmoid") for num in LENGTHS)]
+    # The way is long, and where it is steep depends on x.
+    cases.append((PRIOR, None, 1000, "adaptive"))
+    for method, start, num_temperatures, schedule in cases:
         options = {"guide": start, "num_temperatures": num_temperatures, "batch_size": 64}
+        options["schedule"] = schedule
         began = time.perf_counter()
         sides = evidence_sandwich(jax.random.key(4), model, z, x, **options)
         width = np.asarray(sides.upper - sides.lower, np.float64)
