@@ -199,15 +199,18 @@ def posterior_starts(
     Raises:
         InputError: on x the likelihood gives no density, or no chains.
     """
+    model, guide = compilable(model), compilable(guide)
     check_settings(Settings(), num_chains, num_samples=1)
     check_observations(model, x)
-    starts = partial(start, num_chains=num_chains)
-    return map_observations(
-        lambda key, x: starts(key, compilable(model), compilable(guide), x),
-        key,
-        x,
-        index_offset=index_offset,
-    )
+    return _posterior_starts(key, model, guide, x, index_offset, num_chains=num_chains)
+
+
+@partial(jax.jit, static_argnames="num_chains")
+def _posterior_starts(key, model, guide, x, index_offset, *, num_chains):
+    def one(key, x):
+        return start(key, model, guide, x, num_chains=num_chains)
+
+    return map_observations(one, key, x, index_offset=index_offset)
 
 
 def start(

@@ -16,6 +16,9 @@ from bayes_jax import (
     importance_bound,
     importance_draws,
     inference_gaps,
+    log_joint,
+    mcmc,
+    sample_batch,
     sample_posterior,
     simulate,
     smc_evidence,
@@ -57,6 +60,21 @@ FEW_CHAINS = {"num_chains": 2, "num_warmup": 10, "num_samples": 2}
 FEW_STEPS = {"num_steps": 2, "num_samples": 2}
 FEW_TEMPERATURES = {"num_chains": 2, "num_temperatures": 3}
 
+
+def joint_of(model, z, x):
+    return log_joint(model, z, x)
+
+
+def in_steps(key, model, guide, x):
+    """Starts, warm-up in two portions, draws."""
+    settings, density = mcmc.Settings(num_warmup=8), Partial(joint_of, model)
+    starts = mcmc.posterior_starts(key, model, x, guide=guide, num_chains=3)
+    chains = mcmc.init(key, density, x, starts, settings=settings)
+    for _ in range(2):
+        chains = mcmc.warm_up(density, x, chains, settings=settings, num_moves=4)
+    return mcmc.sample(density, x, chains, num_samples=2, settings=settings)[1]
+
+
 ENGINES = {
     "simulate": lambda key, model, guide, x: simulate(key, model, 2),
     "check_observations": lambda key, model, guide, x: check_observations(model, x),
@@ -89,6 +107,18 @@ ENGINES = {
     ),
     "nuts from a guide": lambda key, model, guide, x: sample_posterior(
         key, model, x, guide=guide, kernel="nuts", **FEW_CHAINS
+    ),
+    "sample_batch": lambda key, model, guide, x: sample_batch(
+        key,
+        Partial(joint_of, model),
+        x,
+        jnp.zeros((len(x), 2, LATENT_DIM)),
+        num_warmup=10,
+        num_samples=2,
+    ),
+    "mcmc in steps": in_steps,
+    "nuts": lambda key, model, guide, x: sample_posterior(
+        key, model, x, kernel="nuts", **FEW_CHAINS
     ),
     # From a guide: annealing, ELBO and fit.
     "inference_gaps": lambda key, model, guide, x: inference_gaps(
