@@ -26,7 +26,7 @@ CORE = [
     *("jax", "flax", "optax", "numpyro", "chex", "orbax-checkpoint", "blackjax", "jaxtyping"),
     *("tyro", "rich", "matplotlib", "scikit-learn", "pooch"),
 ]
-EXTRAS = ["cuda12", "cuda13", "tpu", "arviz", "bench", "test", "dev"]
+EXTRAS = ["cuda12", "cuda13", "tpu", "arviz", "tensorboard", "bench", "test", "dev"]
 
 
 def module_name(path: Path, root: Path = ROOT) -> str:
@@ -206,7 +206,7 @@ def test_every_dependency_is_pinned_to_a_version_that_is_allowed(python):
     pinned = pins(python)
     extras = PROJECT["optional-dependencies"]
     lines = PROJECT["dependencies"] + [
-        line for extra in ("arviz", "bench", "test", "dev") for line in extras[extra]
+        line for extra in ("arviz", "tensorboard", "bench", "test", "dev") for line in extras[extra]
     ]
     for line in map(Requirement, lines):
         name = canonicalize_name(line.name)
