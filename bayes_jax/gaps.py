@@ -233,7 +233,10 @@ def advice(gaps: Gaps, *, train: Gaps | None = None) -> Advice:
     means = mean_gaps(gaps)
     costs = {Limit.FAMILY: means.approximation, Limit.ENCODER: means.amortization}
     if train is not None:
-        costs[Limit.OVERFITTING] = generalization_gap(train, gaps).log_evidence
+        overfit = generalization_gap(train, gaps).log_evidence
+        # Images differ by far more than the gaps do: its noise is not to hide what they say.
+        if not float(overfit.value) < 2 * float(overfit.stderr):
+            costs[Limit.OVERFITTING] = overfit
     broken = [cost for cost in costs.values() if not jnp.all(jnp.isfinite(jnp.asarray(cost)))]
     if broken:
         return Advice(Limit.BROKEN, broken[0])

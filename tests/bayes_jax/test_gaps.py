@@ -219,6 +219,10 @@ def test_advice_sees_a_decoder_that_overfits():
     assert found.limit == Limit.OVERFITTING
     assert float(found.cost.value) == pytest.approx(5.0, abs=1e-4)
     assert advice(test, train=test).limit == Limit.ENCODER
+    # Few images of which the training ones are easier by chance say nothing of it.
+    noisy = train._replace(log_evidence=train.log_evidence + 80 * jnp.linspace(-1, 1, 50) ** 3)
+    assert float(generalization_gap(noisy, test).log_evidence.value) > 4
+    assert advice(test, train=noisy).limit == Limit.ENCODER
 
 
 def test_the_width_of_the_sandwich_is_the_error_bar_of_the_evidence(linear_case):
