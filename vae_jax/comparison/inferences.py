@@ -191,6 +191,8 @@ def _mean_error(entry: Finished, reference: Finished | None) -> float | None:
     chains = reference.outcome.verdict
     # Chains that did not converge are no reference.
     known = None if chains is None else chains.converged[:num]
+    if known is not None and not bool(jnp.any(known)):
+        return None
     return float(jnp.sqrt(jnp.mean(squares, where=known)))
 
 
