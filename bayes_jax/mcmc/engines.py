@@ -80,7 +80,7 @@ def sample_posterior(
         num_warmup: moves before the kept ones; 100 with a guide, 400 without, 1000 of "nuts", if
             None.
         num_samples: kept draws per chain.
-        num_leapfrogs: gradients per move of "hmc": 6 for a target that whitening makes round, more
+        num_leapfrogs: gradients per move of "hmc": 5 for a target that whitening makes round, more
             where directions of very different scales are left.
         force_dtype: "bfloat16" drives "hmc" by gradients in half precision; its accept step stays
             in full precision, so that the draws are as exact.
@@ -149,7 +149,7 @@ def sample_batch(
         kernel: "hmc" or "nuts".
         num_warmup: moves before the kept ones.
         num_samples: kept draws per chain.
-        num_leapfrogs: gradients per move of "hmc": 6 for a target that whitening makes round, more
+        num_leapfrogs: gradients per move of "hmc": 5 for a target that whitening makes round, more
             where directions of very different scales are left.
         force_dtype: as in `sample_posterior`.
         batch_size: data in memory at once; None takes all ("nuts": one after another).
