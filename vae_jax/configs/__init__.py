@@ -1,0 +1,46 @@
+"""Every frozen config, validated where it is made. Standard library only: `--help` needs no jax.
+
+Configs are hashable, cross no `jit` and never enter the mathematics: builders read them once.
+"""
+
+from vae_jax.configs.checks import ConfigError
+from vae_jax.configs.comparison import CompareConfig, InferenceBudget
+from vae_jax.configs.data import REPRESENTATIONS, DataConfig, Head, ObservationSpec, Track
+from vae_jax.configs.exact import (
+    FactorAnalysisConfig,
+    LinearVAEConfig,
+    MixtureConfig,
+    PPCAConfig,
+)
+from vae_jax.configs.training import OptimizerConfig, TrainConfig
+from vae_jax.configs.vae import (
+    IWAEConfig,
+    NetworkConfig,
+    ObjectiveConfig,
+    PosteriorConfig,
+    PriorConfig,
+    VAEConfig,
+)
+
+__all__ = [
+    "REPRESENTATIONS",
+    "CompareConfig",
+    "ConfigError",
+    "DataConfig",
+    "FactorAnalysisConfig",
+    "Head",
+    "IWAEConfig",
+    "InferenceBudget",
+    "LinearVAEConfig",
+    "MixtureConfig",
+    "NetworkConfig",
+    "ObjectiveConfig",
+    "ObservationSpec",
+    "OptimizerConfig",
+    "PPCAConfig",
+    "PosteriorConfig",
+    "PriorConfig",
+    "Track",
+    "TrainConfig",
+    "VAEConfig",
+]

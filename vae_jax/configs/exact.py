@@ -1,0 +1,56 @@
+"""Models whose posterior and evidence are known exactly."""
+
+from dataclasses import dataclass
+
+from vae_jax.configs.checks import check
+
+
+@dataclass(frozen=True)
+class LinearVAEConfig:
+    """Linear encoder and decoder, one shared noise scale: its optimum is PPCA (arXiv 1911.02469).
+
+    Attributes:
+        latent_dim: number of latent dimensions.
+    """
+
+    latent_dim: int = 16
+
+    def __post_init__(self):
+        check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
+
+
+@dataclass(frozen=True)
+class PPCAConfig:
+    """Probabilistic PCA in closed form.
+
+    Attributes:
+        latent_dim: number of latent dimensions.
+    """
+
+    latent_dim: int = 16
+
+    def __post_init__(self):
+        check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
+
+
+@dataclass(frozen=True)
+class FactorAnalysisConfig(PPCAConfig):
+    """Factor analysis (one noise variance per pixel) by EM.
+
+    Attributes:
+        latent_dim: number of latent dimensions.
+    """
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """A Bernoulli or Gaussian mixture, as the data ask, by EM.
+
+    Attributes:
+        num_components: number of mixture components.
+    """
+
+    num_components: int = 10
+
+    def __post_init__(self):
+        check(self.num_components >= 1, "num_components", self.num_components, "at least 1")
