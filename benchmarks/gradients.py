@@ -106,11 +106,13 @@ def measure(family, params, x, command: Benchmark) -> Iterator[dict]:
             for part in PARTS:
                 mean, spread = (np.asarray(moment[part], np.float64) for moment in moments)
                 alive = spread > 0  # units that no image wakes have neither signal nor noise
+                # The square of a mean over draws is too large by the variance of that mean.
+                ratio = np.square(mean[alive] / spread[alive]) - 1 / command.num_draws
                 row = {
                     "estimator": name,
                     "num_samples": num_samples,
                     "part": part,
-                    "snr": float(np.mean(np.abs(mean[alive]) / spread[alive])),
+                    "snr": float(np.mean(np.sqrt(np.maximum(ratio, 0.0)))),
                     "share_alive": float(np.mean(alive)),
                 }
                 print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)

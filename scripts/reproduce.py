@@ -4,7 +4,7 @@ python scripts/reproduce.py flax --data-dir DIR      half a minute on 2 CPU core
 python scripts/reproduce.py --data-dir DIR           all of them: many hours on a CPU
 
 Each is a run folder OUT/NAME of its own: the same command again goes on where it was stopped.
-OUT/results.json and report.html have a row for every one that is finished.
+OUT/results.json and report.html have a row for every one that is finished, by this call or earlier.
 """
 
 import time
@@ -56,10 +56,9 @@ def main(command: Reproduce) -> None:
     console.banner(seed=0, config=command)
     data = DataConfig(DATA, data_dir=command.data_dir)
     dataset = arrays.load(data)
-    rows = []
     for name in command.chosen:
-        rows.append(reproduce(name, command.out / name, data, dataset))
-        table = reproduction_report.table(rows)
+        reproduce(name, command.out / name, data, dataset)
+        table = reproduction_report.table(reproduction_report.finished(command.out))
         page = report.write(
             command.out,
             title="Published numbers, obtained here",
@@ -72,20 +71,23 @@ def main(command: Reproduce) -> None:
     console.show(f"report: {page}")
 
 
-def reproduce(name, folder, data, dataset) -> dict:
-    """One row; training goes on where an earlier call stopped."""
+def reproduce(name, folder, data, dataset) -> None:
+    """Train, score and keep one row; it goes on where an earlier call stopped."""
     import jax
 
     from vae_jax import reproduction_report, trained
     from vae_jax.runs import RunConfig
 
     asked = REPRODUCTIONS[name]
+    if reproduction_report.is_finished(folder):
+        return console.message(f"{folder} is finished: showing it")
     job = trained.prepare(folder, RunConfig("vae", asked.system, asked.train, data), dataset)
     with console.progress(f"training {name}", total=asked.train.num_epochs) as advance:
         advance(job.num_epochs_done)
         run = trained.train(job, on_epoch=lambda report: advance(1, note=note(report)))
     console.message(f"scoring {name} with {asked.num_samples} samples")
-    return reproduction_report.row(jax.random.key(0), asked, run, dataset)
+    row = reproduction_report.row(jax.random.key(0), asked, run, dataset)
+    return reproduction_report.keep(folder, row)
 
 
 def note(report) -> str:

@@ -4,6 +4,7 @@ python scripts/train.py vae                          seed VAE on digits: about 1
 python scripts/train.py mixture --num-components 20 --out runs/mixture20
 python scripts/train.py vae --data.name mnist --train.num-epochs 50
 python scripts/train.py vae --num-seeds 4            four at once: runs/vae-seeds/seed-0 ... seed-3
+python scripts/train.py vae --learning-rates 3e-4 1e-3          two rates: runs/vae-rates/rate-0.001
 
 RUN/report.html has the held-out ELBO or evidence (nats per image) and the curve. The same command
 again continues a run that was killed; a finished one is shown as it is.
@@ -28,15 +29,18 @@ def main(command: TrainCommand) -> None:
         trained.prepare(folder, config._replace(train=loop), dataset, overwrite=command.overwrite)
         for folder, loop in command.runs.items()
     ]
-    tables = []
+    tables = {}
     for run in train(jobs, to_tensorboard=command.tensorboard):
         key = jax.random.key(run.config.train.seed)
         written = training_report.write(key, run, dataset)
-        tables.append(written.scores)
+        tables.setdefault(run.config.train.learning_rate, []).append(written.scores)
         for line in written.warnings:
             console.warn(f"{run.folder}: {line}")
         console.show(f"run: {run.folder}   (report: {run.folder / 'report.html'})")
-    console.print_table(training_report.over_seeds(tables))
+    for rate, of_seeds in tables.items():
+        if len(tables) > 1:
+            console.show(f"learning rate {rate:g}")
+        console.print_table(training_report.over_seeds(of_seeds))
     console.show(f"next: python scripts/sample.py {jobs[0].folder}")
     console.show(f"      python scripts/infer.py {jobs[0].folder}")
 
@@ -81,7 +85,7 @@ def announce(job) -> None:
 
 
 def note(reports) -> str:
-    """Where the seeds that are still trained stand, in the mean: nats, steps, speed."""
+    """Where the runs that are still trained stand, in the mean: nats, steps, speed."""
     active = [report for report in reports if report]
     values = {
         "train": [report.train.get("objective") for report in active],
@@ -96,7 +100,7 @@ def note(reports) -> str:
         counts = [report.validation["active_units"] for report in active]
         parts.append(f"{sum(counts) / len(counts):.3g} active units")
     parts.append(f"step {active[0].num_steps}, {active[0].images_per_second:,.0f} images/s")
-    return ", ".join(parts) + (f" ({len(active)} seeds)" if len(reports) > 1 else "")
+    return ", ".join(parts) + (f" ({len(active)} runs)" if len(reports) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -234,3 +234,29 @@ def test_its_measured_figures_are_those_of_the_file_it_names(name):
     meta = json.loads((ROOT / path).read_text())["meta"]
     assert meta["summary"] in " ".join(block.split())
     assert meta["git"] in block
+
+
+def test_its_reproductions_are_rows_that_were_run():
+    block = README.split("<!-- reproduced -->")[1].split("<!-- /reproduced -->")[0]
+    files = re.findall(r"\((benchmarks/results/\S+\.json)\)", block)
+    contents = [json.loads((ROOT / path).read_text()) for path in files]
+    assert all(content["meta"]["git"] in block for content in contents)
+    # A later file has the newer run of the same name.
+    rows = {row["model"]: row for content in contents for row in content["rows"]}
+    shown = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in block.splitlines()
+        if line.startswith("| ")
+    ][1:]
+    assert len(shown) == len(rows)
+    for model, *cells in shown:
+        row = rows[model]
+        assert cells == [
+            f"{row['nll']:.2f} ± {row['stderr']:.2f}",
+            f"{row['published']:.2f}",
+            str(row["num_samples"]),
+            str(row["active_units"]),
+            f"{row['seconds']:.0f}",
+            row["device"],
+            row["remark"],
+        ]

@@ -5,6 +5,7 @@ Imports nothing heavy, so that `--help` answers at once.
 
 import contextlib
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ class TrainCommand:
         out: run folder; runs/SYSTEM if unset, runs/SYSTEM-seeds for several.
         num_seeds: runs that are trained at once, each in its folder OUT/seed-N; the first seed is
             that of the loop.
+        learning_rates: of runs that are trained at once, each in its folder OUT/rate-R, or
+            OUT/rate-R-seed-N; that of the loop if unset.
         overwrite: replace the run that is in the folder.
         tensorboard: write the metrics into RUN/tensorboard too.
     """
@@ -45,12 +48,17 @@ class TrainCommand:
     data: DataConfig = field(default_factory=DataConfig)
     out: Path | None = None
     num_seeds: int = 1
+    learning_rates: tuple[float, ...] = ()
     overwrite: bool = False
     tensorboard: bool = False
 
     def __post_init__(self):
         if self.num_seeds < 1:
             raise ConfigError(f"num_seeds is {self.num_seeds}: expected at least 1")
+        if len({*self.learning_rates}) < len(self.learning_rates):
+            raise ConfigError(f"learning_rates is {self.learning_rates}: expected each only once")
+        for rate in self.learning_rates:
+            replace(self.train, learning_rate=rate)
         if self.tensorboard:
             tensorboard.check()
 
@@ -61,12 +69,21 @@ class TrainCommand:
 
     @property
     def runs(self) -> dict[Path, TrainConfig]:
-        """Where each run goes -> its loop, which has its seed."""
-        if self.num_seeds == 1:
-            return {self.out or Path("runs") / self.name: self.train}
-        folder = self.out or Path("runs") / f"{self.name}-seeds"
+        """Where each run goes -> its loop, which has its seed and its rate."""
+        rates = self.learning_rates or (self.train.learning_rate,)
         seeds = range(self.train.seed, self.train.seed + self.num_seeds)
-        return {folder / f"seed-{seed}": replace(self.train, seed=seed) for seed in seeds}
+        kind = "rates" if self.learning_rates else "seeds"
+        is_one = len(rates) * len(seeds) == 1
+        folder = self.out or Path("runs") / (self.name if is_one else f"{self.name}-{kind}")
+        return {
+            folder / self._name_of(rate, seed): replace(self.train, learning_rate=rate, seed=seed)
+            for rate, seed in itertools.product(rates, seeds)
+        }
+
+    def _name_of(self, rate: float, seed: int) -> str:
+        """The folder of one run among those trained at once; "" of a run alone."""
+        parts = [f"rate-{rate:g}"] * (len(self.learning_rates) > 1)
+        return "-".join(parts + [f"seed-{seed}"] * (self.num_seeds > 1))
 
 
 def parse_train(args: list[str]) -> TrainCommand:

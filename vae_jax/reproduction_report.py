@@ -1,6 +1,8 @@
 """What a reproduction gave beside what was published."""
 
+import json
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +13,13 @@ from bayes_jax import importance_bound
 from vae_jax.data.dataset import Dataset
 from vae_jax.objectives import active_units
 from vae_jax.provenance import versions
-from vae_jax.reproductions import Reproduction
+from vae_jax.reproductions import REPRODUCTIONS, Reproduction
 from vae_jax.runs import read_metrics
 from vae_jax.tables import Column, Table
 from vae_jax.trained import TrainedRun
 
 _DRAWS_AT_ONCE = 100_000  # of z, which bounds the memory
+_ROW_FILE = "reproduction.json"
 
 _COLUMNS = [
     Column("model", "model"),
@@ -71,6 +74,22 @@ def row(key: PRNGKeyArray, asked: Reproduction, run: TrainedRun, dataset: Datase
         "remark": asked.remark,
         "source": asked.source,
     }
+
+
+def keep(folder: Path, row: dict) -> None:
+    """Write a row beside its run, so that no later call scores it again."""
+    (folder / _ROW_FILE).write_text(json.dumps(row))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run was trained and scored."""
+    return (folder / _ROW_FILE).is_file()
+
+
+def finished(folder: Path) -> list[dict]:
+    """The rows of all runs in a folder, in the order of the publications."""
+    folders = [folder / name for name in REPRODUCTIONS if is_finished(folder / name)]
+    return [json.loads((each / _ROW_FILE).read_text()) for each in folders]
 
 
 def table(rows: list[dict]) -> Table:

@@ -41,12 +41,12 @@ def _burda(objective: ObjectiveConfig, published: float, title: str) -> Reproduc
     num_epochs = 328
     return Reproduction(
         title,
-        "Burda, Grosse, Salakhutdinov 2016, table 2",
+        "Burda, Grosse, Salakhutdinov 2016, fixed binarization",
         published,
         5000,
         VAEConfig(50, (200, 200), objective, network=NetworkConfig(activation="tanh")),
         TrainConfig(num_epochs, 20, patience=num_epochs, schedule="staged"),
-        "328 epochs instead of 3280",
+        "328 epochs instead of 3280, initial params of Flax, Adam's usual epsilon",
     )
 
 
@@ -93,7 +93,7 @@ REPRODUCTIONS = {
         5000,
         VAEConfig(40, (300, 300), prior=PriorConfig("vamp", num_components=500)),
         TrainConfig(400, 100, 5e-4, patience=50),
-        "ReLU instead of gated layers",
+        "ReLU instead of gated layers, Adam, at most 400 epochs, no KL warm-up",
     ),
 }
 """name -> what `scripts/reproduce.py` trains and scores."""

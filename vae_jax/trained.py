@@ -152,7 +152,7 @@ def train_together(
     same machine and with the same jobs beside it.
 
     Args:
-        jobs: from `prepare`; they differ in folder and seed alone.
+        jobs: from `prepare`; they differ in folder, seed and learning rate alone.
         on_epoch: called after every epoch with a report for each job, None for one that has
             stopped.
         seconds_between_checkpoints: how often the progress is saved besides at the end.
@@ -203,7 +203,7 @@ def load_data(run: TrainedRun, *, name: str | None = None, data_dir: str | None 
         data_dir: where data sets lie now; where they lay for the run if None.
 
     Returns:
-        The data set, seen as the run sees images (bernoulli or gaussian), split by its data seed.
+        The data set, seen as the run sees images (by its head), split by its data seed.
 
     Raises:
         InputError: data that cannot be loaded, images of another size, or other images than those
@@ -266,6 +266,7 @@ def _train_jobs(jobs, on_epoch, seconds_between) -> None:
             first.dataset.train,
             first.dataset.validation,
             first.config.train,
+            learning_rates=[job.config.train.learning_rate for job in jobs],
             on_epoch=record_all,
             resume_from=[job.progress for job in jobs],
         )

@@ -165,6 +165,6 @@ def _curve(name: str, metrics: list[dict]) -> list[Picture]:
         np.array([row["train"]["objective"] for row in metrics]),
         np.array([row["validation"]["objective"] for row in metrics]),
     )
-    caption = "The objective, larger is better: the ELBO, for IWAE its tighter bound."
+    caption = "The objective, larger is better: the ELBO, or what the run maximises in its place."
     title = f"Training {name}: the objective epoch by epoch"
     return [Picture("training", plots.training_curves([curve], title=title), caption)]

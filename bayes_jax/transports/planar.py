@@ -84,7 +84,7 @@ class Planar(Transform):
 
 
 def _rooted(slope, target):
-    """The a with a + slope tanh(a) = target, differentiable in both."""
+    """The a with a + slope tanh(a) = target, once differentiable in both."""
 
     def halve(_, ends):
         low, high = ends

@@ -132,6 +132,22 @@ def test_seeds_are_trained_at_once_into_runs_of_their_own(run, vae_run, tmp_path
     assert again.err.count("is finished") == 2
 
 
+def test_learning_rates_are_trained_at_once_into_runs_of_their_own(run, vae_run, tmp_path):
+    args = ["vae", *TINY, "--learning-rates", "1e-3", "1e-4", "--out", tmp_path]
+    done = run("train", *args)
+    assert done.code == 0
+    assert "learning rate 0.0001" in done.out
+    assert "sd over seeds" not in done.out
+    rates = [trained.load(tmp_path / f"rate-{rate}").config for rate in ("0.001", "0.0001")]
+    assert [one.train.learning_rate for one in rates] == [1e-3, 1e-4]
+    scores = [
+        [row["log_prob"] for row in rows_of(folder)]
+        for folder in (vae_run, tmp_path / "rate-0.001", tmp_path / "rate-0.0001")
+    ]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-4)
+    assert np.min(np.abs(np.subtract(*scores[1:]))) > 1e-2
+
+
 GREY = "grey.npy"
 
 
@@ -151,6 +167,8 @@ def test_tensorboard_has_the_epochs(run, tmp_path):
         (["vae", "--data.name", GREY], "pixels from 255 to 255, expected floats in [0, 1]"),
         (["ppca"], "ppca on a bernoulli head: expected observation gaussian"),
         (["vae", "--train.batch-size", "2000"], "batch_size is 2000"),
+        (["vae", "--learning-rates", "-1"], "learning_rate is -1"),
+        (["vae", "--learning-rates", "1e-3", "1e-3"], "expected each only once"),
         (["vae", "--num-seeds", "0"], "num_seeds is 0: expected at least 1"),
         (["vae", "--train.num-epochs", "0"], "num_epochs is 0: expected at least 1"),
         (["vae", *TINY, "--train.learning-rate", "1e38"], "is not finite"),

@@ -168,6 +168,16 @@ def test_floats_become_256_levels_and_booleans_two(tmp_path):
     assert (grey.num_levels, mask.num_levels, bits.num_levels) == (256, 2, 2)
 
 
+def test_counts_keep_their_size(tmp_path):
+    counts = np.arange(12).reshape(3, 4) * 100
+    np.save(tmp_path / "counts.npy", counts)
+    np.save(tmp_path / "small.npy", counts // 100)
+    large, small = (sources.load_raw(str(tmp_path / f"{name}.npy")) for name in ("counts", "small"))
+    np.testing.assert_array_equal(large.images.reshape(3, 4), counts)
+    assert large.num_levels == 1101
+    assert (small.images.dtype, small.num_levels) == (np.uint8, 256)
+
+
 @pytest.mark.parametrize(("dim", "shape"), [(16, (4, 4)), (12, (1, 12))])
 def test_rows_are_square_images_where_they_can_be(tmp_path, dim, shape):
     np.save(tmp_path / "rows.npy", np.zeros((3, dim), np.uint8))
@@ -179,7 +189,9 @@ NAN[1, 0, 0] = np.nan
 BAD_ARRAYS = {
     "NaN": ({"images": NAN}, "image 1 holds NaN"),
     "out of range": ({"images": np.full((2, 3, 3), 7.0)}, "from 7 to 7"),
-    "dtype": ({"images": np.zeros((2, 3, 3), np.int64)}, "int64"),
+    "dtype": ({"images": np.zeros((2, 3, 3), np.complex64)}, "complex64"),
+    "negative": ({"images": np.full((2, 3, 3), -1)}, "from -1 to -1"),
+    "too many": ({"images": np.full((2, 3, 3), 2**31)}, "to 2147483648"),
     "text": ({"images": np.array([["a", "b"]])}, "<U1"),
     "rank": ({"images": np.zeros((2, 3, 3, 3), np.uint8)}, r"\(2, 3, 3, 3\)"),
     "scalar": ({"images": np.uint8(3)}, r"\(\)"),

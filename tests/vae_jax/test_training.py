@@ -10,7 +10,7 @@ import pytest
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import exact_evidence
 from bayes_jax.model import GenerativeModel
-from vae_jax import checkpoints, training
+from vae_jax import checkpoints, schedules, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
 from vae_jax.objectives import active_units
 from vae_jax.systems.base import System, observing
@@ -114,14 +114,25 @@ def test_bytes_stay_bytes_until_they_are_a_batch(system, data, result):
     assert f"tensor<{NUM}x{DIM}xf32>" not in lowered
 
 
-def test_learning_rate_is_the_configs():
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "staged"])
+def test_learning_rates_are_those_of_the_schedule_and_of_each_seed(schedule):
     def record(state, key, batch, *, learning_rate):
         return state + 1, {"objective": state, "rate": learning_rate}
 
     system = toy_system(step=record, evaluate=lambda s, k, batch: {"objective": batch[:, 0]})
     data = np.ones((4, 1), np.float32)
-    config = TrainConfig(num_epochs=1, batch_size=4, learning_rate=0.25)
-    assert training.fit(KEY, system, data, data, config).history[0].train["rate"] == 0.25
+    config = TrainConfig(5, 4, learning_rate=0.25, patience=5, schedule=schedule)
+    rates = [
+        report.train["rate"] for report in training.fit(KEY, system, data, data, config).history
+    ]
+    expected = [schedules.learning_rate(config, epoch) for epoch in range(1, 6)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    assert rates[0] == 0.25
+    keys = jax.random.split(KEY, 2)
+    both = training.fit_seeds(keys, system, data, data, config, learning_rates=[0.5, 0.25])
+    for result, factor in zip(both, (2, 1), strict=True):
+        seen = [report.train["rate"] for report in result.history]
+        np.testing.assert_allclose(seen, factor * np.array(expected), rtol=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [3, 7, 100])
@@ -340,8 +351,13 @@ def test_unusable_data_are_one_line(system, data, train, message):
 # --- many seeds at once --------------------------------------------------------------------------
 
 
-def test_seeds_at_once_are_the_runs_that_each_would_be_alone(system, data):
+@pytest.mark.parametrize("backend", ["cpu", "default"])
+def test_seeds_at_once_are_the_runs_that_each_would_be_alone(system, data, backend, monkeypatch):
     """Different seeds stop at different epochs, and those that go on do not move the others."""
+    monkeypatch.setattr(
+        jax.lax, "platform_dependent", lambda *args, **branches: branches[backend](*args)
+    )
+    jax.clear_caches()
     config = TrainConfig(num_epochs=12, batch_size=12, learning_rate=5e-2, patience=2)
     keys = jax.random.split(jax.random.key(3), 3)
     together = training.fit_seeds(keys, system, *data, config)

@@ -142,7 +142,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """The seed VAE: encoder x-512-256-2L, ReLU, decoder L-256-512-x, trained on the ELBO.
+    """The seed VAE: encoder x-512-256-2L, ReLU, decoder L-256-512-x, ELBO or another objective.
 
     Attributes:
         latent_dim: L, the number of latent dimensions.

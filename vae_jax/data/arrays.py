@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Integer, UInt8
 from numpy.typing import ArrayLike
 
 from bayes_jax.errors import InputError
@@ -100,13 +100,15 @@ def split_indices(
     return np.sort(train), np.sort(validation), np.sort(test)
 
 
-def binarize(levels: UInt8[np.ndarray, "num dim"], num_levels: int) -> UInt8[np.ndarray, "num dim"]:
+def binarize(
+    levels: Integer[np.ndarray, "num dim"], num_levels: int
+) -> UInt8[np.ndarray, "num dim"]:
     """1 where a level is in the upper half of 0 .. num_levels - 1, else 0."""
     return (levels >= (num_levels - 1) / 2).astype(np.uint8)
 
 
 def sample_bits(
-    levels: UInt8[np.ndarray, "num dim"], num_levels: int, *, seed: int
+    levels: Integer[np.ndarray, "num dim"], num_levels: int, *, seed: int
 ) -> UInt8[np.ndarray, "num dim"]:
     """1 with probability level / (num_levels - 1), else 0."""
     draws = np.random.default_rng([seed, _NOISE_STREAM]).random(levels.shape, dtype=np.float32)
@@ -114,7 +116,7 @@ def sample_bits(
 
 
 def dequantize(
-    levels: UInt8[np.ndarray, "num dim"], num_levels: int, *, seed: int
+    levels: Integer[np.ndarray, "num dim"], num_levels: int, *, seed: int
 ) -> Float32[np.ndarray, "num dim"]:
     """(level + u) / num_levels with u ~ U(0, 1), inside (0, 1)."""
     x = np.random.default_rng([seed, _NOISE_STREAM]).random(levels.shape, dtype=np.float32)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Integer
 
 from bayes_jax.errors import InputError
 from vae_jax.data import formats
@@ -38,13 +38,13 @@ class RawImages(NamedTuple):
     """A data set before any model's view of it.
 
     Attributes:
-        images: grey levels 0 .. num_levels - 1, `[num, height, width]`.
+        images: grey levels or counts 0 .. num_levels - 1, `[num, height, width]`.
         labels: classes, or None.
         num_levels: how many grey levels a pixel can have.
         split: the split that comes with the data, or None.
     """
 
-    images: UInt8[np.ndarray, "num height width"]
+    images: Integer[np.ndarray, "num height width"]
     labels: Int[np.ndarray, " num"] | None
     num_levels: int
     split: GivenSplit | None = None
@@ -121,8 +121,9 @@ def read_images(path: Path) -> RawImages:
     """Read images from a file of one's own.
 
     An .npz holds the images under `images`, `x` or `X` and may hold classes under `labels` or `y`.
-    uint8 images have 256 levels, or 2 if no pixel is above 1; floats in [0, 1] are rounded to 256
-    levels; booleans have 2. Rows of a 2-d array `[num, dim]` are square images if dim is a square,
+    uint8 images have 256 levels, or 2 if no pixel is above 1; so have other whole numbers, but for
+    counts above 255, which have as many as it takes; floats in [0, 1] are rounded to 256 levels;
+    booleans have 2. Rows of a 2-d array `[num, dim]` are square images if dim is a square,
     and images of height 1 otherwise.
 
     Args:
@@ -274,16 +275,21 @@ def _pick(arrays: dict, keys: tuple, path: Path, *, required: bool = True) -> np
 
 
 def _to_levels(images: np.ndarray, path: Path) -> tuple[np.ndarray, int]:
-    """Grey levels as uint8, and how many there are."""
+    """Grey levels as uint8, or int32 where counts need it, and how many there are."""
     if images.size == 0:
         raise InputError(f"{path}: holds no images (shape {images.shape})")
     if images.dtype == np.bool_:
         return images.astype(np.uint8), 2
-    if images.dtype == np.uint8:
-        return images, 256 if images.max() > 1 else 2
+    if np.issubdtype(images.dtype, np.integer):
+        least, most = int(images.min()), int(images.max())
+        if least < 0 or most >= 2**31:
+            raise InputError(f"{path}: levels from {least} to {most}, expected 0 to 2^31 - 1")
+        if most < 256:
+            return images.astype(np.uint8, copy=False), 256 if most > 1 else 2
+        return images.astype(np.int32), most + 1
     if not np.issubdtype(images.dtype, np.floating):
         raise InputError(
-            f"{path}: images of dtype {images.dtype}, expected uint8, or floats in [0, 1]"
+            f"{path}: images of dtype {images.dtype}, expected whole numbers, or floats in [0, 1]"
         )
     if not np.all(np.isfinite(images)):
         row = np.argwhere(~np.isfinite(images))[0][0]

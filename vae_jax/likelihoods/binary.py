@@ -12,7 +12,7 @@ from numpyro.distributions import constraints
 MIN_PROBABILITY = 1e-3
 """Pixel means are clipped to [MIN_PROBABILITY, 1 - MIN_PROBABILITY] before their logit is taken."""
 
-# Below it a Taylor series is exact to float32, and the closed form loses digits.
+# Below it a Taylor series errs by less than 1e-6, and the closed form loses digits.
 _SMALL_LOGIT = 0.5
 # Where the mean is MIN_PROBABILITY from an end, the logit is 1 / MIN_PROBABILITY from zero.
 _MOST_LOGIT, _NUM_HALVINGS = 2 / MIN_PROBABILITY, 50

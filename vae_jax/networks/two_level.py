@@ -17,8 +17,9 @@ class TwoLevelDecoder(nn.Module):
     """z = (top, noise) -> what the body makes of lower = loc(top) + scale(top) noise.
 
     p(top) = N(0, I) and p(lower | top) = N(loc(top), diag(scale(top)^2)), non-centred: z is
-    standard normal a priori, and whatever takes a flat z takes this one (Papaspiliopoulos, Roberts,
-    Sköld 2007, "A general framework for the parametrization of hierarchical models").
+    standard normal a priori (a learned prior of z reshapes both levels), and whatever takes a flat
+    z takes this one (Papaspiliopoulos, Roberts, Sköld 2007, "A general framework for the
+    parametrization of hierarchical models").
 
     Attributes:
         top_dim: coordinates of the upper level, the first of z.

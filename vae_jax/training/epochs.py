@@ -165,9 +165,16 @@ def evaluate_seeds(
 
 
 def over_seeds(function: Callable, *stacked: PyTree) -> PyTree:
-    """vmap over the leading axis; a single seed runs the very program it would have alone."""
+    """`function` of every seed: at once, or one after another on a CPU.
+
+    A CPU is filled by one seed, whose params stay in its cache for a whole epoch; an accelerator is
+    not. A single seed runs the very program it would have alone.
+    """
     if jax.tree.leaves(stacked)[0].shape[0] > 1:
-        return jax.vmap(function)(*stacked)
+        in_turn = partial(jax.lax.map, lambda one: function(*one))
+        return jax.lax.platform_dependent(
+            stacked, cpu=in_turn, default=lambda all_seeds: jax.vmap(function)(*all_seeds)
+        )
     alone = jax.tree.map(lambda leaf: leaf[0], stacked)
     return jax.tree.map(lambda leaf: leaf[None], function(*alone))
 
@@ -178,9 +185,10 @@ def keep_inactive(new: PyTree, old: PyTree, active: Bool[Array, ""], *, num_seed
 
 
 def as_float(data: PyTree) -> PyTree:
-    """Bytes as float32, the rest as it is."""
+    """Integers as float32, the rest as it is."""
     return jax.tree.map(
-        lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == jnp.uint8 else leaf, data
+        lambda leaf: leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf,
+        data,
     )
 
 

@@ -7,6 +7,7 @@ an unbroken one bit by bit on the same machine. Inside, everything is stacked ov
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -80,6 +81,7 @@ def fit_seeds(
     validation: Any,
     config: TrainConfig,
     *,
+    learning_rates: Sequence[float] | None = None,
     on_epoch: Callable[[tuple[EpochReport | None, ...]], None] | None = None,
     resume_from: Sequence[Progress | None] | None = None,
 ) -> tuple[FitResult, ...]:
@@ -94,6 +96,7 @@ def fit_seeds(
         train: as for `fit`, shared by all seeds.
         validation: the same.
         config: the same for all.
+        learning_rates: of each seed, where they shall not be the config's.
         on_epoch: called after every epoch with a report for each seed, None for one that stopped.
         resume_from: where each seed stands; None starts it anew.
 
@@ -118,8 +121,10 @@ def fit_seeds(
             f"expected a batch_size of at most {num_examples}"
         )
     progress = _start(keys, system, train, validation, config, resume_from)
+    first_rates = learning_rates or [config.learning_rate] * len(keys)
+    loops = [replace(config, learning_rate=rate) for rate in first_rates]
     progress, history, faults = _fit_epochs(
-        keys, system, train, validation, config, on_epoch, progress
+        keys, system, train, validation, loops, on_epoch, progress
     )
     seconds = (time.perf_counter() - start) / len(keys)
     results = tuple(
@@ -143,8 +148,9 @@ def _start(keys, system, train, validation, config, resume_from) -> Progress:
     return _stack(each)
 
 
-def _fit_epochs(keys, system, train, validation, config, on_epoch, progress):
+def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress):
     """The last progress, the history of each seed, and index -> fault of those that went wrong."""
+    config = loops[0]  # they differ in their rates alone
     of_run = jax.vmap(epochs.split_key)(keys)
     history, faults = tuple([] for _ in keys), {}
 
@@ -154,7 +160,7 @@ def _fit_epochs(keys, system, train, validation, config, on_epoch, progress):
     while np.any(active := is_active()):
         epoch_start = time.perf_counter()
         state, is_good, *means = _one_epoch(
-            progress, active, of_run, system, train, validation, config
+            progress, active, of_run, system, train, validation, loops
         )
         faults |= _faults(progress, active, is_good, *means)
         active = is_active()
@@ -171,10 +177,13 @@ def _fit_epochs(keys, system, train, validation, config, on_epoch, progress):
     return progress, history, faults
 
 
-def _one_epoch(progress, active, of_run, system, train, validation, config):
+def _one_epoch(progress, active, of_run, system, train, validation, loops):
     """The new state, whether it is finite, and the means of training and validation."""
-    numbers = progress.epoch + 1
-    rates = [schedules.learning_rate(config, int(number)) for number in numbers]
+    numbers, config = progress.epoch + 1, loops[0]
+    rates = [
+        schedules.learning_rate(loop, int(number))
+        for loop, number in zip(loops, numbers, strict=True)
+    ]
     train_epochs = epochs.train_epochs
     if config.stream_steps:
         train_epochs = partial(streaming.train_epochs, stream_steps=config.stream_steps)
