@@ -21,8 +21,9 @@ from bayes_jax.mcmc.targets import Target
 from bayes_jax.noise import standard_normals
 
 # Gradients per move, and the longest path in whitened units, chosen by effective draws per gradient
-# on trained decoders, of means and of squares (`benchmarks/path_length.py`). Past a quarter turn, pi / 2, a Gaussian comes
-# back to where it was and its squares stop mixing, however many gradients are spent.
+# on trained decoders, of means and of squares (`benchmarks/path_length.py`). Past a quarter turn,
+# pi / 2, a Gaussian comes back to where it was and its squares stop mixing, however many gradients
+# are spent.
 NUM_LEAPFROGS = 5
 MAX_PATH = 2.0
 
