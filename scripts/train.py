@@ -98,7 +98,8 @@ def note(reports) -> str:
     parts[-1] += " nats"
     if all("active_units" in report.validation for report in active):
         counts = [report.validation["active_units"] for report in active]
-        parts.append(f"{sum(counts) / len(counts):.3g} active units")
+        warning = " (collapsed)" if any(report.validation["collapsed"] for report in active) else ""
+        parts.append(f"{sum(counts) / len(counts):.3g} active units{warning}")
     parts.append(f"step {active[0].num_steps}, {active[0].images_per_second:,.0f} images/s")
     return ", ".join(parts) + (f" ({len(active)} runs)" if len(reports) > 1 else "")
 

@@ -7,14 +7,11 @@ from jax.tree_util import Partial
 from bayes_jax import GenerativeModel
 from bayes_jax.errors import InputError
 from bayes_jax.noise import mean_of
-from vae_jax.objectives.units import ACTIVE_VARIANCE, kl_per_unit
+from vae_jax.objectives.units import ACTIVE_VARIANCE, is_collapsed, kl_per_unit
 from vae_jax.tables import Column, Table
 
 IMAGES_AT_ONCE = 500
 """In memory: a flow's mean takes many draws for each."""
-
-WARNED_SHARE = 0.5
-"""A person is warned where fewer units than this are active."""
 
 _COLUMNS = [
     Column("unit", "unit", "d"),
@@ -53,7 +50,7 @@ def unit_table(model: GenerativeModel, x) -> Table:
 def collapse_warning(table: Table) -> str | None:
     """One line where fewer than half of the units carry anything; None where all is well."""
     active = [row["active"] for row in table.rows]
-    if sum(active) >= WARNED_SHARE * len(active):
+    if not is_collapsed(sum(active), len(active)):
         return None
     return (
         f"posterior collapse: {sum(active)} of {len(active)} latent units carry anything about x; "

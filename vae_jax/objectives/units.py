@@ -43,6 +43,15 @@ ACTIVE_VARIANCE = 1e-2
 """A unit is active where Var_x(E_q[z_u | x]) is larger (Burda et al. 2016, arXiv 1509.00519)."""
 
 
+COLLAPSED_SHARE = 0.5
+"""Of its units, below which a posterior is said to have collapsed."""
+
+
+def is_collapsed(num_active: int, num_units: int) -> bool:
+    """Whether so few units are active that a person is warned."""
+    return num_active < COLLAPSED_SHARE * num_units
+
+
 def active_units(
     guide: Guide, x: Num[Array | np.ndarray, "batch *event"], *, threshold: float = ACTIVE_VARIANCE
 ) -> Int[Array, ""]:
@@ -83,13 +92,15 @@ def summarise(metrics: dict[str, np.ndarray]) -> dict[str, float | int | list[fl
         metrics: name -> `[num]`, and those of `unit_terms`, `[num, latent]`.
 
     Returns:
-        Name -> mean over examples (of "unit_kl" that of each unit); and "active_units", as
-        `active_units` counts them.
+        Name -> mean over examples (of "unit_kl" that of each unit); "active_units", as
+        `active_units` counts them; and whether that is "collapsed".
     """
     metrics = dict(metrics)
     spread = np.var(metrics.pop("unit_mean"), axis=0, dtype=np.float64)
     means = {name: np.mean(value, axis=0, dtype=np.float64) for name, value in metrics.items()}
+    num_active = int(np.sum(spread > ACTIVE_VARIANCE))
     return {
         **{name: mean.tolist() for name, mean in means.items()},
-        "active_units": int(np.sum(spread > ACTIVE_VARIANCE)),
+        "active_units": num_active,
+        "collapsed": is_collapsed(num_active, len(spread)),
     }

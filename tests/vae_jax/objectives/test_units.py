@@ -54,9 +54,11 @@ def test_a_split_is_summed_up_as_the_units_say():
     x = jnp.where(jnp.arange(100) % 2, 1.0, -1.0)
     terms = jax.vmap(lambda x: units.unit_terms(guide(x), prior))(x)
     found = units.summarise({"elbo": np.arange(100.0), **jax.tree.map(np.asarray, terms)})
-    assert set(found) == {"elbo", "unit_kl", "active_units"}
+    assert set(found) == {"elbo", "unit_kl", "active_units", "collapsed"}
     assert found["elbo"] == 49.5
     assert found["active_units"] == objectives.active_units(guide, x) == 2
+    assert found["collapsed"] is False
+    assert [units.is_collapsed(num, 5) for num in (2, 3)] == [True, False]
     variance = 0.8**2 + 0.5**2 + np.asarray(spread) ** 2
     np.testing.assert_allclose(found["unit_kl"], 0.5 * (variance - 1) - np.log(0.8), rtol=1e-5)
 
