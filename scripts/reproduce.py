@@ -23,8 +23,7 @@ class Reproduce:
     """Train and score what was published.
 
     Attributes:
-        names: all, or some of flax, altosaar, altosaar_warm_up, vae_1, vae_5, vae_50, iwae_5,
-            iwae_50, vamp.
+        names: all, or some of flax, altosaar, vae_1, vae_5, vae_50, iwae_5, iwae_50, vamp.
         data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
         out: where the run folders and the report go.
     """

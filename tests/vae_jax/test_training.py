@@ -1,5 +1,6 @@
 """The loop: what it feeds to a system, when it stops, what it keeps, and that it compiles once."""
 
+import re
 from typing import NamedTuple
 
 import jax
@@ -418,3 +419,16 @@ def test_a_seed_that_goes_wrong_is_named_and_the_others_go_on():
         assert (result.num_epochs, result.best_epoch) == (other.num_epochs, other.best_epoch)
         assert len(result.history) == len(other.history)
         assert_same(result.progress, other.progress)
+
+
+def test_no_step_copies_the_params(system, data, result):
+    """Every kernel is written over where it lies, once nothing reads it any more."""
+    lowered = training.train_epoch.lower(
+        result.progress.state, KEY, jnp.asarray(data[0]), 1e-2, step=system.step, batch_size=12
+    )
+    loop, _ = lowered.compile().as_text().split("\nENTRY")
+    for leaf in jax.tree.leaves(result.progress.state.params):
+        if leaf.ndim == 2:
+            rows, columns = leaf.shape
+            assert f"f32[{rows},{columns}]" in loop
+            assert not re.search(rf" f32\[{rows},{columns}\]\S* copy\(", loop)
