@@ -18,7 +18,9 @@ from vae_jax.configs.vae import (
     NetworkConfig,
     ObjectiveConfig,
     PosteriorConfig,
+    PosteriorName,
     PriorConfig,
+    PriorName,
     VAEConfig,
 )
 
@@ -39,7 +41,9 @@ __all__ = [
     "OptimizerConfig",
     "PPCAConfig",
     "PosteriorConfig",
+    "PosteriorName",
     "PriorConfig",
+    "PriorName",
     "Track",
     "TrainConfig",
     "VAEConfig",
