@@ -14,8 +14,11 @@ from vae_jax.configs.exact import (
 )
 from vae_jax.configs.training import OptimizerConfig, TrainConfig
 from vae_jax.configs.vae import (
+    ComputeDtype,
     IWAEConfig,
     NetworkConfig,
+    NetworkName,
+    Objective,
     ObjectiveConfig,
     PosteriorConfig,
     PosteriorName,
@@ -27,6 +30,7 @@ from vae_jax.configs.vae import (
 __all__ = [
     "REPRESENTATIONS",
     "CompareConfig",
+    "ComputeDtype",
     "ConfigError",
     "DataConfig",
     "FactorAnalysisConfig",
@@ -36,6 +40,8 @@ __all__ = [
     "LinearVAEConfig",
     "MixtureConfig",
     "NetworkConfig",
+    "NetworkName",
+    "Objective",
     "ObjectiveConfig",
     "ObservationSpec",
     "OptimizerConfig",
