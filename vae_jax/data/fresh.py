@@ -17,12 +17,15 @@ import jax.numpy as jnp
 def fresh_bits(num_levels: int) -> Callable:
     """`(key, levels [..., dim] float) -> x` of 0 and 1, one with probability level / white.
 
+    16 random bits a pixel are half the work of 32 and miss that probability by at most 2^-16.
+
     Args:
         num_levels: grey levels 0 .. num_levels - 1, the last of them white.
     """
 
     def observe(key, levels):
-        return jax.random.bernoulli(key, levels / (num_levels - 1)).astype(jnp.float32)
+        uniform = jax.random.bits(key, levels.shape, jnp.uint16).astype(jnp.float32)
+        return (uniform * (num_levels - 1) < levels * 2**16).astype(jnp.float32)
 
     return observe
 
