@@ -227,7 +227,7 @@ def test_its_numbers_are_those_of_the_file_it_names():
             assert abs(float(value) - row["log_prob"]) <= 0.5 * 10.0 ** -len(value.split(".")[1])
 
 
-@pytest.mark.parametrize("name", ["sampling", "evidence", "training"])
+@pytest.mark.parametrize("name", ["sampling", "evidence", "training", "variants"])
 def test_its_measured_figures_are_those_of_the_file_it_names(name):
     block = README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
     path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
