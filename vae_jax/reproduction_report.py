@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from bayes_jax import importance_bound
+from bayes_jax.errors import InputError
 from vae_jax.data.dataset import Dataset
 from vae_jax.objectives import active_units
 from vae_jax.provenance import versions
@@ -87,9 +88,20 @@ def is_finished(folder: Path) -> bool:
 
 
 def finished(folder: Path) -> list[dict]:
-    """The rows of all runs in a folder, in the order of the publications."""
+    """The rows of all runs in a folder, in the order of the publications.
+
+    Raises:
+        InputError: a row that was cut off.
+    """
     folders = [folder / name for name in REPRODUCTIONS if is_finished(folder / name)]
-    return [json.loads((each / _ROW_FILE).read_text()) for each in folders]
+    return [_read(each / _ROW_FILE) for each in folders]
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        raise InputError(f"{path} is damaged: delete it, and the run is scored again") from None
 
 
 def table(rows: list[dict]) -> Table:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bayes_jax import importance_bound
+from bayes_jax.errors import InputError
 from vae_jax import reproductions, trained
 from vae_jax.configs import TrainConfig, VAEConfig
 
@@ -57,6 +58,9 @@ def test_rows_are_the_published_scores_of_runs_that_can_be_loaded(little, tmp_pa
     again = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert [row["published"] for row in again] == [103.6, 97.1, 88.71]
     assert again[:2] == rows
+    (tmp_path / "flax" / "reproduction.json").write_text("{")
+    with pytest.raises(InputError, match=r"reproduction.json is damaged: delete it"):
+        little.main(command)
 
 
 def test_what_is_unknown_is_one_line(little):
