@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num
 
+from vae_jax.networks.convolution import convolve
 from vae_jax.networks.mlp import MLP
+from vae_jax.networks.offset import Offset
 
 KERNEL = (3, 3)
 
@@ -23,7 +25,7 @@ class _Levels(nn.Module):
         return image
 
     def _conv(self, channels: int) -> nn.Conv:
-        return nn.Conv(channels, KERNEL, dtype=self.dtype)
+        return _conv(channels, dtype=self.dtype)
 
 
 class ConvEncoder(_Levels):
@@ -52,7 +54,7 @@ class ConvEncoder(_Levels):
         """Map one image `[height * width]` to `[output_dim]`."""
         image = pixels.reshape(*self.image_shape, 1)
         for channels in self.channels:
-            image = nn.Conv(channels, KERNEL, strides=2, dtype=self.dtype)(image)
+            image = _conv(channels, strides=2, dtype=self.dtype)(image)
             image = self.blocks(self.activation(image))
         dense = MLP(self.hidden_dims, self.output_dim, self.activation, self.dtype)
         return dense(image.reshape(-1))
@@ -87,13 +89,15 @@ class ConvDecoder(_Levels):
         image = MLP(self.hidden_dims, width, self.activation, self.dtype)(features)
         image = self.activation(image).reshape(*smallest, self.channels[-1])
         outer = [self.channels[0], *self.channels[:-1]]
-        for shape, channels in zip(reversed(larger), reversed(outer), strict=True):
+        levels = zip(reversed(larger), reversed(outer), strict=True)
+        for index, (shape, channels) in enumerate(levels):
             image = self.blocks(image)
             # It doubles; an odd side is one pixel less.
-            image = nn.ConvTranspose(channels, KERNEL, strides=(2, 2), dtype=self.dtype)(image)
+            image = _conv_transpose(channels, f"ConvTranspose_{index}", dtype=self.dtype)(image)
             image = self.activation(image[: shape[0], : shape[1]])
-        pixels = nn.Conv(self.num_per_pixel, KERNEL, use_bias=False, dtype=self.dtype)(image)
-        return _Offset(name="output")(pixels.reshape(-1).astype(jnp.float32))
+        pixels = _conv(self.num_per_pixel, use_bias=False, dtype=self.dtype)(image)
+        pixels = pixels.reshape(-1).astype(jnp.float32)
+        return Offset(len(pixels), name="output")(pixels)
 
     def _shapes(self) -> list[tuple[int, int]]:
         """Of the image and of every level."""
@@ -104,10 +108,10 @@ class ConvDecoder(_Levels):
         return shapes
 
 
-class _Offset(nn.Module):
-    """Adds a bias of its own to every feature: every pixel has one, which convolutions lack."""
+def _conv(channels: int, **options) -> nn.Conv:
+    return nn.Conv(channels, KERNEL, conv_general_dilated=convolve, **options)
 
-    @nn.compact
-    def __call__(self, features: Float[Array, " output"]) -> Float[Array, " output"]:
-        bias = self.param("bias", nn.initializers.zeros, features.shape, features.dtype)
-        return features + bias
+
+def _conv_transpose(channels: int, name: str, **options) -> nn.Conv:
+    """The layer `nn.ConvTranspose` of stride 2, params and all."""
+    return _conv(channels, name=name, input_dilation=2, padding=((2, 1), (2, 1)), **options)
