@@ -44,6 +44,7 @@ class GenerativeModel(NamedTuple):
         latent: the model as p(z) p(x | z), for the engines.
         guide: the amortized posterior, ONE x -> q(z | x).
         posterior: the exact posterior, ONE x -> p(z | x).
+        density: p(x) itself, where a distribution says it.
     """
 
     sample: Callable[[PRNGKeyArray, int], PyTree]
@@ -51,6 +52,7 @@ class GenerativeModel(NamedTuple):
     latent: LatentModel | None = None
     guide: Guide | None = None
     posterior: Guide | None = None
+    density: Distribution | None = None
 
 
 def log_joint(model: LatentModel, z: Float[Array, " latent"], x: PyTree) -> Float[Array, ""]:
@@ -137,10 +139,28 @@ def check_observations(model: LatentModel, x: PyTree) -> None:
     # A function that outlives the call, so that the next one traces nothing.
     _check_shapes(jax.eval_shape(_some_likelihood, model), x)
     inside = _inside_support(model, x)
+    _refuse_outside(inside, lambda: f"the likelihood ({_support_name(_some_likelihood(model))})")
+
+
+def check_density(density: Distribution, x: PyTree) -> None:
+    """Refuse observations to which p(x) itself gives no density.
+
+    Args:
+        density: p(x).
+        x: a batch of observations `[batch, ...]`, concrete (not traced).
+
+    Raises:
+        InputError: naming the first bad row, or the shapes that do not fit.
+    """
+    _check_shapes(density, x)
+    inside = _inside(density, x)
+    _refuse_outside(inside, lambda: f"p(x) ({_support_name(density)})")
+
+
+def _refuse_outside(inside, name) -> None:
     if not bool(jnp.all(inside)):
-        row = int(jnp.argmin(inside))
         raise InputError(
-            f"x[{row}] lies outside the support of the likelihood ({_support_name(model)}): "
+            f"x[{int(jnp.argmin(inside))}] lies outside the support of {name()}: "
             f"{int(jnp.sum(~inside))} of {inside.shape[0]} observations are not usable"
         )
 
@@ -172,10 +192,15 @@ def _check_shapes(distribution, x) -> None:
 
 @jax.jit
 def _inside_support(model, x) -> Bool[Array, " batch"]:
-    return jax.vmap(lambda x: jnp.all(_some_likelihood(model).support(x)))(x)
+    return _inside(_some_likelihood(model), x)
 
 
-def _support_name(model) -> str:
-    support = _some_likelihood(model).support
+@jax.jit
+def _inside(distribution, x) -> Bool[Array, " batch"]:
+    return jax.vmap(lambda x: jnp.all(distribution.support(x)))(x)
+
+
+def _support_name(distribution) -> str:
+    support = distribution.support
     support = getattr(support, "base_constraint", support)
     return type(support).__name__.strip("_").lower()

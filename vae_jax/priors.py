@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
-from numpyro.distributions.batch_util import promote_batch_shape
 
 from bayes_jax.model import Guide
 from bayes_jax.transports import AffineCoupling, initial_coupling
 from vae_jax.configs import ObservationSpec, PriorConfig
+from vae_jax.posterior_mixture import PosteriorMixture
 
 # Of the components' scales relative to the standard normal: together they start about as wide.
 _INITIAL_SPREAD, _INITIAL_SCALE = 0.7, 0.7
@@ -81,8 +81,7 @@ def vamp(
         guide: x -> q(z | x).
         white: pseudo-inputs lie in (0, white), where observations are.
     """
-    components = promote_batch_shape(jax.vmap(guide)(white * jax.nn.sigmoid(unconstrained)))
-    return dist.MixtureSameFamily(dist.CategoricalLogits(logits), components)
+    return PosteriorMixture(logits, jax.vmap(guide)(white * jax.nn.sigmoid(unconstrained)))
 
 
 def flow(weights: list, latent_dim: int) -> dist.Distribution:

@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from bayes_jax import Evidence, GenerativeModel, importance_draws
 from vae_jax import latent_units, plots, report, runs
+from vae_jax.data.arrays import bits_per_dim
 from vae_jax.data.dataset import Dataset
 from vae_jax.report import Picture
 from vae_jax.tables import Column, Table
@@ -23,6 +24,7 @@ _COLUMNS = [
     Column("split", "images of"),
     Column("method", "scored by"),
     Column("log_prob", "log p(x), nats per image", ".3f", "stderr"),
+    Column("bits_per_dim", "bits / pixel", ".4f", meaning="of the grey level, bit or count"),
     Column("kind", "kind"),
     Column("num_images", "images"),
 ]
@@ -85,8 +87,10 @@ def over_seeds(tables: Sequence[Table]) -> Table:
         values = np.array([table.rows[index]["log_prob"] for table in tables])
         errors = np.array([table.rows[index]["stderr"] for table in tables])
         # The seeds share their images: their errors do not average out.
+        means = {"log_prob": values.mean(), "stderr": errors.mean()}
+        means["bits_per_dim"] = np.mean([table.rows[index]["bits_per_dim"] for table in tables])
         spread = {"spread": values.std(ddof=1), "num_seeds": len(values)}
-        rows.append(row | {"log_prob": values.mean(), "stderr": errors.mean()} | spread)
+        rows.append(row | means | spread)
     columns = [*first.columns, Column("num_seeds", "seeds"), _SPREAD]
     return first._replace(rows=rows, columns=columns)
 
@@ -116,6 +120,7 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dic
                 "log_prob": float(np.mean(np.asarray(evidence.lower, np.float64))),
                 "stderr": float(np.std(evidence.lower, ddof=1) / np.sqrt(len(x))),
                 "kind": evidence.kind.name.lower(),
+                "bits_per_dim": _bits_per_dim(evidence, dataset),
                 "num_images": len(x),
                 "seconds": seconds,
             }
@@ -125,9 +130,9 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dic
 
 
 def _scores(key, generative: GenerativeModel, x) -> dict[str, Evidence]:
-    """Exact where the posterior is; the guide's bounds where there is a guide."""
+    """Exact where the posterior or p(x) itself is; the guide's bounds where there is a guide."""
     scores = {}
-    if generative.posterior is not None:
+    if generative.posterior is not None or generative.density is not None:
         scores["exact evidence"] = jax.block_until_ready(generative.log_evidence(key, x))
     if generative.guide is not None:
         draws = importance_draws(
@@ -141,6 +146,14 @@ def _scores(key, generative: GenerativeModel, x) -> dict[str, Evidence]:
         scores["amortized q (ELBO)"] = draws.elbo()
         scores[f"importance bound, K = {NUM_IMPORTANCE_SAMPLES}"] = draws.evidence()
     return scores
+
+
+def _bits_per_dim(evidence: Evidence, dataset: Dataset) -> float:
+    spec = dataset.spec
+    mean = np.mean(np.asarray(evidence.lower, np.float64))
+    return float(
+        bits_per_dim(mean, dim=spec.dim, observation=spec.head, num_levels=spec.num_levels)
+    )
 
 
 def _introduction(run: TrainedRun, dataset: Dataset, seconds: float) -> str:

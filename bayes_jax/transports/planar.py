@@ -83,8 +83,9 @@ class Planar(Transform):
         return push + (slope - raw) * gauge / (gauge @ gauge + 1e-12), slope
 
 
+@jax.custom_jvp
 def _rooted(slope, target):
-    """The a with a + slope tanh(a) = target, once differentiable in both."""
+    """The a with a + slope tanh(a) = target."""
 
     def halve(_, ends):
         low, high = ends
@@ -94,7 +95,14 @@ def _rooted(slope, target):
 
     reach = jnp.abs(slope) + jnp.zeros_like(target)
     ends = jax.lax.fori_loop(0, _NUM_HALVINGS, halve, (target - reach, target + reach))
-    root = jax.lax.stop_gradient(0.5 * (ends[0] + ends[1]))
-    # One step of Newton from the root changes its value by rounding, and has its derivatives.
-    excess = root + slope * jnp.tanh(root) - target
-    return root - excess / (1 + jax.lax.stop_gradient(slope) * (1 - jnp.tanh(root) ** 2))
+    return 0.5 * (ends[0] + ends[1])
+
+
+@_rooted.defjvp
+def _rooted_jvp(primals, tangents):
+    """By the implicit function theorem, whose right side has derivatives again."""
+    root = _rooted(*primals)
+    rise = jnp.tanh(root)
+    slope_tangent, target_tangent = tangents
+    excess_tangent = target_tangent - rise * slope_tangent
+    return root, excess_tangent / (1 + primals[0] * (1 - rise**2))

@@ -15,6 +15,11 @@ SPEC = partial(configs.ObservationSpec, head="gaussian")
 BAD = [
     (configs.DataConfig, "name", ""),
     (configs.DataConfig, "seed", -1),
+    (configs.DataConfig, "num_components", 3),  # bernoulli pixels have none
+    (configs.DataConfig, "fixed_scale", 0.2),
+    (partial(configs.DataConfig, observation="logistic_mixture"), "num_components", 0),
+    (partial(configs.DataConfig, observation="gaussian_fixed"), "fixed_scale", 0.0),
+    (partial(configs.DataConfig, observation="poisson"), "noise", "fresh"),
     (SPEC, "dim", 0),
     (partial(SPEC, dim=4), "min_variance", 0.0),
     (configs.TrainConfig, "num_epochs", 0),
@@ -43,6 +48,9 @@ BAD = [
     (configs.NetworkConfig, "channels", ()),
     (partial(SPEC, dim=4), "image_shape", (3, 2)),
     (configs.OptimizerConfig, "average_decay", 1.0),
+    (configs.AutoregressiveConfig, "hidden_dims", ()),
+    (configs.AutoregressiveConfig, "num_layers", 0),
+    (partial(configs.AutoregressiveConfig, "transformer"), "channels", 30),
     (configs.LinearVAEConfig, "latent_dim", 0),
     (configs.PPCAConfig, "latent_dim", 0),
     (configs.FactorAnalysisConfig, "latent_dim", 0),
@@ -78,3 +86,18 @@ def test_a_second_level_is_a_part_of_the_latents():
     expected = r"network.top_dim is 3: expected less than latent_dim \(3\)"
     with pytest.raises(configs.ConfigError, match=expected):
         configs.VAEConfig(3, network=configs.NetworkConfig(top_dim=3))
+
+
+@pytest.mark.parametrize("objective", ["free_bits", "capacity"])
+@pytest.mark.parametrize(
+    "parts",
+    [{"posterior": configs.PosteriorConfig("iaf")}, {"prior": configs.PriorConfig("mixture")}],
+)
+def test_objectives_of_an_exact_divergence_refuse_parts_without_one(objective, parts):
+    with pytest.raises(configs.ConfigError, match=f"objective is '{objective}': expected a mean_f"):
+        configs.VAEConfig(objective=configs.ObjectiveConfig(objective), **parts)
+
+
+def test_an_iwae_is_trained_on_a_bound_of_its_own():
+    with pytest.raises(configs.ConfigError, match="objective is 'beta': expected iwae or stl or d"):
+        configs.IWAEConfig(objective=configs.ObjectiveConfig("beta"))

@@ -204,3 +204,12 @@ def test_fresh_noise_keeps_levels_for_training_and_draws_the_rest_once(observati
 def test_levels_have_no_fresh_noise():
     with pytest.raises(ValueError, match=r"noise is 'fresh': expected fixed, for categorical"):
         DataConfig("digits", "categorical", noise="fresh")
+
+
+@pytest.mark.parametrize(
+    ("head", "field", "value"),
+    [("logistic_mixture", "num_components", 3), ("gaussian_fixed", "fixed_scale", 0.3)],
+)
+def test_options_of_a_head_reach_it(head, field, value):
+    spec = arrays.load(DataConfig("digits", head, **{field: value})).spec
+    assert getattr(spec, field) == value

@@ -17,6 +17,7 @@ from bayes_jax.estimates import EvidenceKind
 from bayes_jax.exact import linear_gaussian
 from vae_jax import checkpoints, objectives, training
 from vae_jax.configs import (
+    AutoregressiveConfig,
     FactorAnalysisConfig,
     IWAEConfig,
     LinearVAEConfig,
@@ -36,12 +37,13 @@ GAUSSIAN = ObservationSpec(64, "gaussian", min_variance=1e-3)
 SMALL = {
     "vae": VAEConfig(2, (16,)),
     "iwae": IWAEConfig(2, (16,), ObjectiveConfig("iwae", num_samples=3)),
+    "autoregressive": AutoregressiveConfig(hidden_dims=(16,)),
     "linear_vae": LinearVAEConfig(4),
     "ppca": PPCAConfig(4),
     "factor_analysis": FactorAnalysisConfig(4),
     "mixture": MixtureConfig(3),
 }
-CASES = [(name, BERNOULLI) for name in ("vae", "iwae", "mixture")]
+CASES = [(name, BERNOULLI) for name in ("vae", "iwae", "autoregressive", "mixture")]
 CASES += [(name, GAUSSIAN) for name in SMALL if name != "iwae"]
 GRADIENT_CASES = [case for case in CASES if case[0] in ("vae", "iwae", "linear_vae")]
 
@@ -112,7 +114,9 @@ def test_equal_configs_build_the_same_system(name, spec):
 
 
 def test_unknown_system_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"'gan2'.*vae, iwae, linear_vae, ppca") as error:
+    with pytest.raises(
+        InputError, match=r"'gan2'.*vae, iwae, autoregressive, linear_vae, ppca"
+    ) as error:
         build("gan2", VAEConfig(), BERNOULLI)
     assert "\n" not in str(error.value)
 
@@ -145,7 +149,10 @@ def test_samples_look_like_observations(state_of, name, spec):
 def test_metrics_are_parts_of_a_bound_for_each_example(state_of, digits, name, spec):
     system, x = build(name, SMALL[name], spec), digits[spec.head][1][:20]
     metrics = training.evaluate(KEY, system, state_of(name, spec), x)
-    parts, of_units = {"objective", "elbo", "reconstruction", "kl"}, {"unit_mean", "unit_kl"}
+    parts, of_units = (
+        {"objective", "elbo", "reconstruction", "kl"},
+        {"unit_mean", "unit_noise", "unit_kl"},
+    )
     assert metrics.keys() - of_units == parts
     assert all(metrics[part].shape == (20,) for part in parts)
     if name != "linear_vae":

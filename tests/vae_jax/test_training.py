@@ -338,8 +338,8 @@ def test_exact_systems_go_through_the_same_entrance():
         (np.zeros((3, DIM), np.uint8), "batch_size is 12, the training data hold 3 examples"),
         (np.zeros((0, DIM), np.uint8), "the train data hold no examples"),
         (np.full((20, DIM), np.nan, np.float32), "the train data hold NaN or infinity"),
-        (np.full((20, DIM), 0.5, np.float32), "outside the support"),
-        (np.full((20, DIM), 2, np.uint8), "outside the support"),
+        (np.full((20, DIM), 0.5, np.float32), "train: .* outside the support .* observation"),
+        (np.full((20, DIM), 2, np.uint8), "train: .* outside the support .* observation"),
         (np.zeros((20, DIM + 1), np.uint8), r"x has shape \(20, 8\)"),
     ],
 )

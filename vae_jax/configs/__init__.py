@@ -3,6 +3,7 @@
 Configs are hashable, cross no `jit` and never enter the mathematics: builders read them once.
 """
 
+from vae_jax.configs.autoregressive import AutoregressiveConfig, CausalName
 from vae_jax.configs.checks import ConfigError
 from vae_jax.configs.comparison import CompareConfig, InferenceBudget
 from vae_jax.configs.data import REPRESENTATIONS, DataConfig, Head, ObservationSpec, Track
@@ -29,6 +30,8 @@ from vae_jax.configs.vae import (
 
 __all__ = [
     "REPRESENTATIONS",
+    "AutoregressiveConfig",
+    "CausalName",
     "CompareConfig",
     "ComputeDtype",
     "ConfigError",

@@ -38,6 +38,19 @@ REPRESENTATIONS: dict[Head, Representation] = {
 """head -> how its pixels are seen: 0/1, dequantized to (0, 1), whole levels, counts."""
 
 
+NUM_COMPONENTS, FIXED_SCALE = 5, 0.1
+_OWNERS = {
+    "num_components": ("logistic_mixture", NUM_COMPONENTS),
+    "fixed_scale": ("gaussian_fixed", FIXED_SCALE),
+}
+
+
+def _check_options(config) -> None:
+    """Of the heads that have some."""
+    check(config.num_components >= 1, "num_components", config.num_components, "at least 1")
+    check(config.fixed_scale > 0, "fixed_scale", config.fixed_scale, "a positive number")
+
+
 def _check_head(field: str, head: str) -> None:
     check(head in REPRESENTATIONS, field, head, f"one of {', '.join(REPRESENTATIONS)}")
 
@@ -56,6 +69,8 @@ class DataConfig:
         seed: of the 70/10/20 split and of the noise.
         noise: fixed (bits by a threshold at half the levels, pixels dequantized once), or fresh:
             each training step draws its bits or its dequantization anew.
+        num_components: of each pixel's logistic_mixture.
+        fixed_scale: of gaussian_fixed.
     """
 
     name: str = "digits"
@@ -63,6 +78,8 @@ class DataConfig:
     data_dir: str | None = None
     seed: int = 0
     noise: Noise = "fixed"
+    num_components: int = NUM_COMPONENTS
+    fixed_scale: float = FIXED_SCALE
 
     def __post_init__(self):
         check(bool(self.name), "name", self.name, "a data set or a path")
@@ -75,6 +92,14 @@ class DataConfig:
             f"fixed, for {self.observation} sees levels as they are stored",
         )
         check(self.seed >= 0, "seed", self.seed, "at least 0")
+        _check_options(self)
+        for field, (head, default) in _OWNERS.items():
+            check(
+                self.observation == head or getattr(self, field) == default,
+                field,
+                getattr(self, field),
+                f"observation {head}, not {self.observation}",
+            )
 
 
 @dataclass(frozen=True)
@@ -95,17 +120,16 @@ class ObservationSpec:
     head: Head
     min_variance: float = 1e-4
     num_levels: int = 256
-    num_components: int = 5
-    fixed_scale: float = 0.1
+    num_components: int = NUM_COMPONENTS
+    fixed_scale: float = FIXED_SCALE
     image_shape: tuple[int, int] | None = None
 
     def __post_init__(self):
         check(self.dim >= 1, "dim", self.dim, "at least 1")
         _check_head("head", self.head)
-        for field in ("min_variance", "fixed_scale"):
-            check(getattr(self, field) > 0, field, getattr(self, field), "a positive number")
+        check(self.min_variance > 0, "min_variance", self.min_variance, "a positive number")
         check(self.num_levels >= 2, "num_levels", self.num_levels, "at least 2")
-        check(self.num_components >= 1, "num_components", self.num_components, "at least 1")
+        _check_options(self)
         check(
             self.image_shape is None or math.prod(self.image_shape) == self.dim,
             "image_shape",

@@ -177,12 +177,6 @@ class VAEConfig:
             f"less than latent_dim ({self.latent_dim}), of which it is a part",
         )
         check(
-            self.prior.name != "vamp" or self.posterior.name in ("mean_field", "full_rank"),
-            "posterior",
-            self.posterior.name,
-            "mean_field or full_rank under a vamp prior, a mixture of what the encoder makes",
-        )
-        check(
             self.objective.name not in ("free_bits", "capacity")
             or (self.posterior.name, self.prior.name) == ("mean_field", "standard_normal"),
             "objective",

@@ -50,6 +50,8 @@ def load(config: DataConfig) -> Dataset:
         head=config.observation,
         min_variance=1 / (12 * raw.num_levels**2),
         num_levels=raw.num_levels,
+        num_components=config.num_components,
+        fixed_scale=config.fixed_scale,
         image_shape=(height, width),
     )
     labels = [None if raw.labels is None else raw.labels[index] for index in indices]

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from numpyro.distributions import Distribution
 from numpyro.distributions.kl import kl_divergence
@@ -52,11 +53,29 @@ def divergence(
     z: Float[Array, "sample latent"],
     log_q: Float[Array, " sample"],
 ) -> Float[Array, ""]:
-    """KL(posterior || prior): in closed form where NumPyro knows it, else the mean over draws."""
+    """KL(posterior || prior): in closed form where one is known, else the mean over draws."""
+    if isinstance(posterior, dist.MultivariateNormal) and _is_diagonal_normal(prior):
+        return _divergence_from_diagonal(posterior, prior)
     try:
         return kl_divergence(posterior, prior)
     except NotImplementedError:  # no closed form is known for this pair
         return jnp.mean(log_q - prior.log_prob(z))
+
+
+def _is_diagonal_normal(prior: Distribution) -> bool:
+    base = getattr(prior, "base_dist", None)
+    return isinstance(getattr(base, "base_dist", base), dist.Normal)
+
+
+def _divergence_from_diagonal(
+    posterior: dist.MultivariateNormal, prior: Distribution
+) -> Float[Array, ""]:
+    """Of a full-rank normal from a diagonal one, a pair that NumPyro lacks."""
+    scale = jnp.sqrt(prior.variance)
+    factor = posterior.scale_tril / scale[:, None]
+    offset = (posterior.loc - prior.mean) / scale
+    squares = jnp.sum(factor**2) + jnp.sum(offset**2) - len(offset)
+    return 0.5 * squares - jnp.sum(jnp.log(jnp.diagonal(factor)))
 
 
 def importance_terms(

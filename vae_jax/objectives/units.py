@@ -5,13 +5,13 @@ import contextlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from numpyro.distributions import Distribution
 from numpyro.distributions.kl import kl_divergence
 
 from bayes_jax.errors import InputError
 from bayes_jax.model import Guide
-from bayes_jax.noise import mean_of
+from bayes_jax.noise import independent_draws, mean_of
 
 
 def kl_per_unit(posterior: Distribution, prior: Distribution) -> Float[Array, " latent"]:
@@ -43,6 +43,8 @@ ACTIVE_VARIANCE = 1e-2
 """A unit is active where Var_x(E_q[z_u | x]) is larger (Burda et al. 2016, arXiv 1509.00519)."""
 
 
+_NUM_DRAWS = 16  # of each x, in the epochs of a flow; what they add to a variance is taken off
+
 COLLAPSED_SHARE = 0.5
 """Of its units, below which a posterior is said to have collapsed."""
 
@@ -69,20 +71,33 @@ def active_units(
     return jnp.sum(jnp.var(means, axis=0) > threshold)
 
 
-def unit_terms(posterior: Distribution, prior: Distribution) -> dict[str, Float[Array, " latent"]]:
+def unit_terms(
+    key: PRNGKeyArray, posterior: Distribution, prior: Distribution
+) -> dict[str, Float[Array, " latent"]]:
     """What `summarise` asks of ONE x.
 
     Args:
-        posterior: q(z | x), of known mean.
+        key: of the draws of a flow, which states no mean; one for each x.
+        posterior: q(z | x).
         prior: p(z).
 
     Returns:
-        "unit_mean", and "unit_kl" in nats where both factorise over units.
+        "unit_mean", with "unit_noise", the variance that draws give it; "unit_kl" in nats where
+        both factorise over units.
     """
-    terms = {"unit_mean": posterior.mean}
+    mean, noise = _mean_and_noise(key, posterior)
+    terms = {"unit_mean": mean, "unit_noise": noise}
     with contextlib.suppress(InputError):
         terms["unit_kl"] = kl_per_unit(posterior, prior)
     return terms
+
+
+def _mean_and_noise(key, posterior):
+    try:
+        return posterior.mean, jnp.zeros(posterior.event_shape)
+    except NotImplementedError:
+        draws = independent_draws(key, posterior, _NUM_DRAWS)
+        return jnp.mean(draws, axis=0), jnp.var(draws, axis=0, ddof=1) / _NUM_DRAWS
 
 
 def summarise(metrics: dict[str, np.ndarray]) -> dict[str, float | int | list[float]]:
@@ -97,6 +112,7 @@ def summarise(metrics: dict[str, np.ndarray]) -> dict[str, float | int | list[fl
     """
     metrics = dict(metrics)
     spread = np.var(metrics.pop("unit_mean"), axis=0, dtype=np.float64)
+    spread -= np.mean(metrics.pop("unit_noise"), axis=0, dtype=np.float64)
     means = {name: np.mean(value, axis=0, dtype=np.float64) for name, value in metrics.items()}
     num_active = int(np.sum(spread > ACTIVE_VARIANCE))
     return {

@@ -8,6 +8,10 @@ from vae_jax import configs
 SYSTEMS = {
     "vae": (configs.VAEConfig, "vae_jax.systems.vae:build_vae"),
     "iwae": (configs.IWAEConfig, "vae_jax.systems.vae:build_vae"),
+    "autoregressive": (
+        configs.AutoregressiveConfig,
+        "vae_jax.systems.autoregressive:build_autoregressive",
+    ),
     "linear_vae": (configs.LinearVAEConfig, "vae_jax.systems.vae:build_linear_vae"),
     "ppca": (configs.PPCAConfig, "vae_jax.systems.exact:build_ppca"),
     "factor_analysis": (

@@ -48,7 +48,8 @@ def gradient_system(
         generative: `params -> GenerativeModel`.
         optimizer: clipping and averaging.
         step_terms: what a step differentiates, where that is a cheaper form of `terms`.
-        unit_terms: `(params, x) -> dict` of what the latent units of ONE x say, for evaluation.
+        unit_terms: `(params, key, x) -> dict` of what the latent units of ONE x say, for
+            evaluation.
 
     Returns:
         The system; its metrics are the fields of `terms`. Where params are averaged, `evaluate`
@@ -70,8 +71,13 @@ def gradient_system(
     def evaluate(state, key, batch):
         params = kept_params(state)
         metrics = _batch_terms(terms, params, key, batch, jnp.inf)
-        of_units = jax.vmap(unit_terms, (None, 0))(params, batch) if unit_terms else {}
-        return metrics | of_units
+        return metrics | units_of(params, key, batch)
+
+    def units_of(params, key, batch):
+        if unit_terms is None:
+            return {}
+        keys = _keys(jax.random.fold_in(key, 1), batch)
+        return jax.vmap(unit_terms, (None, 0, 0))(params, keys, batch)
 
     def step(state, key, batch, *, learning_rate=1e-3):
         count = state.opt_state.count
@@ -121,5 +127,9 @@ def _zero_after(gradient: PyTree) -> Float[Array, ""]:
 
 
 def _batch_terms(terms, params, key, batch, step):
-    keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
-    return jax.vmap(terms, (None, 0, 0, None))(params, keys, batch, step)._asdict()
+    each = jax.vmap(terms, (None, 0, 0, None))(params, _keys(key, batch), batch, step)
+    return each._asdict()
+
+
+def _keys(key, batch):
+    return jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])

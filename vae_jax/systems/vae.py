@@ -78,8 +78,8 @@ def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
     def terms(family, params, key, x, step):
         return objective(key, family.latent(params), family.guide(params), x, step)
 
-    def of_units(params, x):
-        return unit_terms(family.guide(params)(x), family.latent(params).prior)
+    def of_units(params, key, x):
+        return unit_terms(key, family.guide(params)(x), family.latent(params).prior)
 
     def generative(params):
         latent, guide = family.latent(params), family.guide(params)
@@ -98,8 +98,7 @@ def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
         generative=generative,
         optimizer=config.optimizer,
         step_terms=functools.partial(terms, in_training),
-        # The mean of a flow takes many draws, for which no epoch waits.
-        unit_terms=of_units if config.posterior.name in ("mean_field", "full_rank") else None,
+        unit_terms=of_units,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from bayes_jax.errors import InputError
-from bayes_jax.model import check_observations
+from bayes_jax.model import check_density, check_observations
 from vae_jax import schedules
 from vae_jax.configs import TrainConfig
 from vae_jax.systems.base import System
@@ -143,8 +143,10 @@ def _start(keys, system, train, validation, config, resume_from) -> Progress:
             for stands, key in zip(resume_from or [None] * len(keys), keys, strict=True)
         ]
         # Training data whose noise is drawn anew are no observations yet.
-        splits = (train, validation) if system.observe is None else (validation,)
-        _check_support(system, each[0].state, *splits)
+        splits = {"validation": validation}
+        if system.observe is None:
+            splits = {"train": train} | splits
+        _check_support(system, each[0].state, splits)
     return _stack(each)
 
 
@@ -289,10 +291,21 @@ def _fit_exact(keys, system, train, validation, on_epoch):
     return tuple(results)
 
 
-def _check_support(system, state, *splits) -> None:
-    latent = system.generative(state).latent
-    for data in splits if latent is not None else ():
-        check_observations(latent, data)
+def _check_support(system, state, splits) -> None:
+    generative = system.generative(state)
+    if generative.latent is not None:
+        check = partial(check_observations, generative.latent)
+    elif generative.density is not None:
+        check = partial(check_density, generative.density)
+    else:
+        return
+    for name, data in splits.items():
+        try:
+            check(data)
+        except InputError as error:
+            raise InputError(
+                f"{name}: {error}; expected an observation (the spec's head) that fits the data"
+            ) from None
 
 
 @contextlib.contextmanager

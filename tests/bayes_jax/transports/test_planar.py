@@ -74,6 +74,20 @@ def test_gradients_of_the_way_back_are_those_of_finite_differences():
     np.testing.assert_allclose(slope[0], numeric, rtol=0.02, atol=0.02)
 
 
+def test_the_way_back_has_second_derivatives():
+    """Those of a prior made of planar maps, from which annealing takes its coordinates."""
+    with jax.enable_x64(True):
+        flow = Planar(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), weights(2, spread=0.7)))
+        y = jnp.asarray([0.4, -0.3, 0.8], jnp.float64)
+
+        def back(y):
+            return jnp.sum(jnp.sin(flow._inverse(y)))
+
+        step = 1e-5 * jnp.eye(3)
+        numeric = [(jax.grad(back)(y + h) - jax.grad(back)(y - h)) / 2e-5 for h in step]
+        np.testing.assert_allclose(jax.hessian(back)(y), jnp.stack(numeric), atol=1e-6)
+
+
 def test_density_integrates_to_one():
     layers = [Planar(weights(seed, dim=2)) for seed in (3, 4)]
     q = TransformedDistribution(Normal(jnp.zeros(2), 1.0).to_event(1), layers)

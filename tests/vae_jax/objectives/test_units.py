@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from numpyro.distributions.transforms import AffineTransform
 
 from bayes_jax import InputError
 from vae_jax import objectives
@@ -52,7 +53,7 @@ def test_a_split_is_summed_up_as_the_units_say():
         return dist.Normal(spread * x + 0.5, 0.8).to_event(1)
 
     x = jnp.where(jnp.arange(100) % 2, 1.0, -1.0)
-    terms = jax.vmap(lambda x: units.unit_terms(guide(x), prior))(x)
+    terms = jax.vmap(lambda x: units.unit_terms(jax.random.key(0), guide(x), prior))(x)
     found = units.summarise({"elbo": np.arange(100.0), **jax.tree.map(np.asarray, terms)})
     assert set(found) == {"elbo", "unit_kl", "active_units", "collapsed"}
     assert found["elbo"] == 49.5
@@ -65,4 +66,25 @@ def test_a_split_is_summed_up_as_the_units_say():
 
 def test_units_that_do_not_factorise_still_have_means():
     posterior = dist.MultivariateNormal(jnp.arange(3.0), jnp.eye(3))
-    assert set(units.unit_terms(posterior, PRIOR)) == {"unit_mean"}
+    terms = units.unit_terms(jax.random.key(0), posterior, PRIOR)
+    assert set(terms) == {"unit_mean", "unit_noise"}
+    np.testing.assert_array_equal(terms["unit_mean"], jnp.arange(3.0))
+    np.testing.assert_array_equal(terms["unit_noise"], 0)
+
+
+def test_the_noise_of_draws_makes_no_unit_of_a_flow_active():
+    """Each mean of 16 wide draws moves by far more than the threshold, and nothing by x."""
+    spread = jnp.array([0.0, 0.3])
+
+    def flow(x):
+        base = dist.Normal(spread * x, 1.0).to_event(1)
+        return dist.TransformedDistribution(base, [AffineTransform(0.5, 2.0)])
+
+    x = jnp.where(jnp.arange(4000) % 2, 1.0, -1.0)
+    keys = jax.random.split(jax.random.key(1), len(x))
+    terms = jax.vmap(lambda key, x: units.unit_terms(key, flow(x), PRIOR))(keys, x)
+    assert np.all(np.var(terms["unit_mean"], axis=0) > 10 * units.ACTIVE_VARIANCE)
+    found = units.summarise({"elbo": np.zeros(len(x)), **jax.tree.map(np.asarray, terms)})
+    assert found["active_units"] == 1
+    exact = np.var(terms["unit_mean"], axis=0) - np.mean(terms["unit_noise"], axis=0)
+    np.testing.assert_allclose(exact, [0, 0.36], atol=0.03)
