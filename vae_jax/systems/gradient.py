@@ -115,14 +115,21 @@ def gradient_system(
 
 
 def _zero_after(gradient: PyTree) -> Float[Array, ""]:
-    """0, known only when every leaf of a gradient is.
+    """0, known only when every leaf of a gradient is, on a CPU.
 
     An update that waits for it begins when nothing reads the old params any more. XLA then writes
     over them; without, it copies most of them in every step on a CPU. A barrier does not help: XLA
     drops it there before it decides on copies.
     """
-    firsts = jnp.stack([leaf.ravel()[0] for leaf in jax.tree.leaves(gradient) if leaf.size])
-    nothing = 0.0 * jnp.sum(firsts)  # no compiler may call it 0: it can be NaN
+    return jax.lax.platform_dependent(
+        [leaf.ravel()[0] for leaf in jax.tree.leaves(gradient) if leaf.size],
+        cpu=_zero_of,
+        default=lambda firsts: jnp.float32(0.0),
+    )
+
+
+def _zero_of(firsts):
+    nothing = 0.0 * jnp.sum(jnp.stack(firsts))  # no compiler may call it 0: it can be NaN
     return jnp.where(jnp.isnan(nothing), 0.0, nothing)
 
 
