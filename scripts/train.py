@@ -64,7 +64,7 @@ def train(jobs, *, to_tensorboard=False):
     ):
 
         def on_epoch(reports):
-            advance(1, note=note(reports))
+            advance(1, note=note(reports, unit=first.system.unit))
             if folders:
                 record(reports)
 
@@ -84,8 +84,8 @@ def announce(job) -> None:
             console.warn(f"{name} was {then} and is {now}: no longer the unbroken run bit by bit")
 
 
-def note(reports) -> str:
-    """Where the runs that are still trained stand, in the mean: nats, steps, speed."""
+def note(reports, *, unit="nats") -> str:
+    """Where the runs that are still trained stand, in the mean: objective, steps, speed."""
     active = [report for report in reports if report]
     values = {
         "train": [report.train.get("objective") for report in active],
@@ -95,7 +95,7 @@ def note(reports) -> str:
     parts = [
         f"{name} {sum(each) / len(each):.2f}" for name, each in values.items() if None not in each
     ]
-    parts[-1] += " nats"
+    parts[-1] += f" {unit}"
     if all("active_units" in report.validation for report in active):
         counts = [report.validation["active_units"] for report in active]
         warning = " (collapsed)" if any(report.validation["collapsed"] for report in active) else ""

@@ -23,7 +23,7 @@ from vae_jax.data import arrays
 from vae_jax.data.dataset import Dataset
 from vae_jax.records import from_dict, to_plain
 from vae_jax.runs import CHECKPOINTS, METRICS, RunConfig
-from vae_jax.systems.base import System, observing
+from vae_jax.systems.base import System, observing, training_data
 from vae_jax.training import EpochReport, NonFiniteError, Progress
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
@@ -41,12 +41,14 @@ class Images:
         shape: (height, width).
         num_levels: grey levels of the source.
         sha256: of the three splits, so that a run is never judged on images it was trained on.
+        num_train: training images, for each of which some systems keep a state.
     """
 
     spec: ObservationSpec
     shape: tuple[int, ...]
     num_levels: int
     sha256: str
+    num_train: int = 2
 
 
 class Job(NamedTuple):
@@ -127,7 +129,7 @@ def prepare(
     goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
     progress = None
     if goes_on and checkpoints.latest_step(folder / CHECKPOINTS) is not None:
-        progress = _restore(folder, system, dataset.spec)
+        progress = _restore(folder, system, describe(dataset))
     return Job(folder, config, dataset, system, progress, overwrite)
 
 
@@ -189,7 +191,7 @@ def load(folder: str | Path) -> TrainedRun:
     system = systems.build(config.system, config.config, images.spec)
     if checkpoints.latest_step(folder / CHECKPOINTS) is None:
         raise InputError(f"{folder} holds no checkpoint yet: run its train.py command again")
-    progress = _restore(folder, system, images.spec)
+    progress = _restore(folder, system, images)
     generative = system.generative(progress.best_state)
     return TrainedRun(folder, config, images, system, progress, generative)
 
@@ -231,7 +233,13 @@ def describe(dataset: Dataset) -> Images:
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.validation, dataset.test):
         digest.update(np.ascontiguousarray(split))
-    return Images(dataset.spec, dataset.image_shape, dataset.num_levels, digest.hexdigest()[:16])
+    return Images(
+        dataset.spec,
+        dataset.image_shape,
+        dataset.num_levels,
+        digest.hexdigest()[:16],
+        len(dataset.train),
+    )
 
 
 def changed_versions(folder: str | Path) -> dict[str, tuple]:
@@ -335,8 +343,9 @@ def _exact_progress(result: training.FitResult) -> Progress:
     return Progress(result.state, result.state, np.int32(1), np.int32(1), objective)
 
 
-def _restore(folder: Path, system: System, spec: ObservationSpec) -> Progress:
-    batch = jax.ShapeDtypeStruct((2, spec.dim), jnp.float32)
+def _restore(folder: Path, system: System, images: Images) -> Progress:
+    x = jax.ShapeDtypeStruct((images.num_train, images.spec.dim), jnp.float32)
+    batch = training_data(system, x)
     abstract = jax.eval_shape(
         lambda key, batch: training.initial_progress(key, system, batch), jax.random.key(0), batch
     )

@@ -19,6 +19,8 @@ from vae_jax.trained import TrainedRun
 
 NUM_IMPORTANCE_SAMPLES = 50
 _BATCH_SIZE = 500  # images in memory at once
+NUM_ANNEALED = 64
+"""Images scored by annealing from the prior, of models that have neither guide nor density."""
 
 _COLUMNS = [
     Column("split", "images of"),
@@ -71,7 +73,7 @@ def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> Written:
         title=f"Training run: {title}",
         intro=_introduction(run, dataset, seconds),
         tables=[scores, *units],
-        figures=_curve(run.config.system, metrics),
+        figures=_curve(run, metrics),
         meta=runs.meta(run.config, seconds=seconds),
     )
     return Written(scores, list(filter(None, map(latent_units.collapse_warning, units))))
@@ -110,7 +112,8 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dic
     for split, x in (("validation", dataset.validation), ("test", dataset.test)):
         start = time.perf_counter()
         scores = _scores(key, run.generative, jnp.asarray(x, jnp.float32))
-        seconds = (time.perf_counter() - start) / (len(x) * len(scores))
+        num_scored = sum(len(evidence.lower) for evidence in scores.values())
+        seconds = (time.perf_counter() - start) / num_scored
         rows += [
             {
                 "table": "training",
@@ -118,10 +121,10 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dic
                 "split": split,
                 "method": method,
                 "log_prob": float(np.mean(np.asarray(evidence.lower, np.float64))),
-                "stderr": float(np.std(evidence.lower, ddof=1) / np.sqrt(len(x))),
+                "stderr": float(np.std(evidence.lower, ddof=1) / np.sqrt(len(evidence.lower))),
                 "kind": evidence.kind.name.lower(),
                 "bits_per_dim": _bits_per_dim(evidence, dataset),
-                "num_images": len(x),
+                "num_images": len(evidence.lower),
                 "seconds": seconds,
             }
             for method, evidence in scores.items()
@@ -130,7 +133,7 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dic
 
 
 def _scores(key, generative: GenerativeModel, x) -> dict[str, Evidence]:
-    """Exact where the posterior or p(x) itself is; the guide's bounds where there is a guide."""
+    """Exact where the posterior or p(x) itself is; a guide's bounds; else annealing of a few."""
     scores = {}
     if generative.posterior is not None or generative.density is not None:
         scores["exact evidence"] = jax.block_until_ready(generative.log_evidence(key, x))
@@ -145,6 +148,9 @@ def _scores(key, generative: GenerativeModel, x) -> dict[str, Evidence]:
         )
         scores["amortized q (ELBO)"] = draws.elbo()
         scores[f"importance bound, K = {NUM_IMPORTANCE_SAMPLES}"] = draws.evidence()
+    if not scores:
+        annealed = generative.log_evidence(key, x[:NUM_ANNEALED])
+        scores["annealed from the prior"] = jax.block_until_ready(annealed)
     return scores
 
 
@@ -168,10 +174,11 @@ def _introduction(run: TrainedRun, dataset: Dataset, seconds: float) -> str:
     )
 
 
-def _curve(name: str, metrics: list[dict]) -> list[Picture]:
+def _curve(run: TrainedRun, metrics: list[dict]) -> list[Picture]:
     """The training curve of what has one: exact fits are a single step."""
     if len(metrics) < 2:
         return []
+    name, unit = run.config.system, run.system.unit
     curve = plots.Curve(
         name,
         np.array([row["epoch"] for row in metrics]),
@@ -180,4 +187,5 @@ def _curve(name: str, metrics: list[dict]) -> list[Picture]:
     )
     caption = "The objective, larger is better: the ELBO, or what the run maximises in its place."
     title = f"Training {name}: the objective epoch by epoch"
-    return [Picture("training", plots.training_curves([curve], title=title), caption)]
+    figure = plots.training_curves([curve], title=title, unit=unit)
+    return [Picture("training", figure, caption)]

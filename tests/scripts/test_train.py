@@ -22,7 +22,9 @@ def rows_of(folder, table="training"):
 
 def test_help_is_quick_and_names_every_system(help_of):
     text = help_of("train")
-    assert "{vae,iwae,autoregressive,linear_vae,ppca,factor_analysis,mixture}" in text
+    assert (
+        "{vae,iwae,autoregressive,deep_latent,gan,linear_vae,ppca,factor_analysis,mixture}" in text
+    )
     assert "--train.num-epochs" in text
 
 

@@ -18,7 +18,9 @@ from bayes_jax.exact import linear_gaussian
 from vae_jax import checkpoints, objectives, training
 from vae_jax.configs import (
     AutoregressiveConfig,
+    DeepLatentConfig,
     FactorAnalysisConfig,
+    GANConfig,
     IWAEConfig,
     LinearVAEConfig,
     MixtureConfig,
@@ -29,6 +31,7 @@ from vae_jax.configs import (
     VAEConfig,
 )
 from vae_jax.systems import SYSTEMS, build, vae
+from vae_jax.systems.base import training_data
 
 KEY = jax.random.key(3)
 BERNOULLI = ObservationSpec(64, "bernoulli")
@@ -38,12 +41,16 @@ SMALL = {
     "vae": VAEConfig(2, (16,)),
     "iwae": IWAEConfig(2, (16,), ObjectiveConfig("iwae", num_samples=3)),
     "autoregressive": AutoregressiveConfig(hidden_dims=(16,)),
+    "deep_latent": DeepLatentConfig(2, (16,)),
+    "gan": GANConfig(2, (16,)),
     "linear_vae": LinearVAEConfig(4),
     "ppca": PPCAConfig(4),
     "factor_analysis": FactorAnalysisConfig(4),
     "mixture": MixtureConfig(3),
 }
-CASES = [(name, BERNOULLI) for name in ("vae", "iwae", "autoregressive", "mixture")]
+CASES = [
+    (name, BERNOULLI) for name in ("vae", "iwae", "autoregressive", "deep_latent", "gan", "mixture")
+]
 CASES += [(name, GAUSSIAN) for name in SMALL if name != "iwae"]
 GRADIENT_CASES = [case for case in CASES if case[0] in ("vae", "iwae", "linear_vae")]
 
@@ -70,7 +77,7 @@ def state_of(digits):
         system, train = build(name, SMALL[name], spec), jnp.asarray(digits[spec.head][0])
         if system.fit is not None:
             return system.fit(KEY, train.astype(jnp.float32))
-        return training.initial_progress(KEY, system, train).state
+        return training.initial_progress(KEY, system, training_data(system, train)).state
 
     return state_of
 
@@ -115,7 +122,7 @@ def test_equal_configs_build_the_same_system(name, spec):
 
 def test_unknown_system_lists_the_known_ones():
     with pytest.raises(
-        InputError, match=r"'gan2'.*vae, iwae, autoregressive, linear_vae, ppca"
+        InputError, match=r"'gan2'.*vae, iwae, autoregressive, deep_latent, gan"
     ) as error:
         build("gan2", VAEConfig(), BERNOULLI)
     assert "\n" not in str(error.value)

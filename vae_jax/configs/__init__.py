@@ -7,12 +7,14 @@ from vae_jax.configs.autoregressive import AutoregressiveConfig, CausalName
 from vae_jax.configs.checks import ConfigError
 from vae_jax.configs.comparison import CompareConfig, InferenceBudget
 from vae_jax.configs.data import REPRESENTATIONS, DataConfig, Head, ObservationSpec, Track
+from vae_jax.configs.deep_latent import DeepLatentConfig
 from vae_jax.configs.exact import (
     FactorAnalysisConfig,
     LinearVAEConfig,
     MixtureConfig,
     PPCAConfig,
 )
+from vae_jax.configs.gan import Adversary, GANConfig
 from vae_jax.configs.training import OptimizerConfig, TrainConfig
 from vae_jax.configs.vae import (
     ComputeDtype,
@@ -30,13 +32,16 @@ from vae_jax.configs.vae import (
 
 __all__ = [
     "REPRESENTATIONS",
+    "Adversary",
     "AutoregressiveConfig",
     "CausalName",
     "CompareConfig",
     "ComputeDtype",
     "ConfigError",
     "DataConfig",
+    "DeepLatentConfig",
     "FactorAnalysisConfig",
+    "GANConfig",
     "Head",
     "IWAEConfig",
     "InferenceBudget",

@@ -15,8 +15,8 @@ class Curve(NamedTuple):
     Attributes:
         name: of the model.
         epoch: `[num]`.
-        train: nats per image `[num]`, or None.
-        validation: nats per image `[num]`.
+        train: the objective per image `[num]`, or None.
+        validation: the same of held-out images `[num]`.
     """
 
     name: str
@@ -27,13 +27,17 @@ class Curve(NamedTuple):
 
 @styled
 def training_curves(
-    curves: Sequence[Curve], *, title: str = "Training: the objective on held-out images"
+    curves: Sequence[Curve],
+    *,
+    title: str = "Training: the objective on held-out images",
+    unit: str = "nats",
 ) -> Figure:
     """Validation (solid) and training (dotted) objective; a dot marks the epoch that is kept.
 
     Args:
         curves: at least one.
         title: of the figure.
+        unit: of the objective.
     """
     figure = Figure(figsize=(8, 4.2))
     axes = figure.subplots()
@@ -45,7 +49,7 @@ def training_curves(
             axes.plot(curve.epoch, curve.train, ":", color=colour, linewidth=1.2)
     axes.set_ylim(*_plateau(curves))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("objective in nats per image\n(higher is better)")
+    axes.set_ylabel(f"objective in {unit} per image\n(higher is better)")
     axes.grid()
     axes.plot([], [], ":", color="black", linewidth=1.2, label="training images")
     axes.plot([], [], "o", color="black", label="best, kept")

@@ -12,6 +12,11 @@ SYSTEMS = {
         configs.AutoregressiveConfig,
         "vae_jax.systems.autoregressive:build_autoregressive",
     ),
+    "deep_latent": (
+        configs.DeepLatentConfig,
+        "vae_jax.systems.deep_latent:build_deep_latent",
+    ),
+    "gan": (configs.GANConfig, "vae_jax.systems.gan:build_gan"),
     "linear_vae": (configs.LinearVAEConfig, "vae_jax.systems.vae:build_linear_vae"),
     "ppca": (configs.PPCAConfig, "vae_jax.systems.exact:build_ppca"),
     "factor_analysis": (

@@ -2,9 +2,10 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 
 class System(NamedTuple):
@@ -25,6 +26,9 @@ class System(NamedTuple):
         summarise: metrics of a whole split, on the host -> what an epoch reports of it; None takes
             the mean of each.
         fit: `(key, x [num, dim]) -> state`.
+        is_indexed: init and step take {"x": batch, "row": numbers of its rows in the data}, for
+            what the state holds of each training example; evaluate takes the batch alone.
+        unit: of the objective, "nats" where it is a log probability or a bound of one.
         observe: `(key, batch) -> x`, the noise of the training data, which step, init and fit draw
             themselves; None where the data are what the model sees.
     """
@@ -35,7 +39,19 @@ class System(NamedTuple):
     evaluate: Callable | None = None
     summarise: Callable | None = None
     fit: Callable | None = None
+    is_indexed: bool = False
+    unit: str = "nats"
     observe: Callable | None = None
+
+
+def training_data(system: System, x: Any) -> Any:
+    """What the loop takes batches of: x, and where a system asks for them the numbers of its rows.
+
+    Args:
+        system: which will be trained.
+        x: `[num, ...]`.
+    """
+    return {"x": x, "row": np.arange(len(x), dtype=np.int32)} if system.is_indexed else x
 
 
 @functools.cache
@@ -52,13 +68,18 @@ def observing(system: System, observe: Callable | None) -> System:
     if observe is None:
         return system
 
+    def observed(key, batch):
+        if not system.is_indexed:
+            return observe(key, batch)
+        return batch | {"x": observe(key, batch["x"])}
+
     def init(key, data):
         key_observe, key_init = jax.random.split(key)
-        return system.init(key_init, observe(key_observe, data))
+        return system.init(key_init, observed(key_observe, data))
 
     def step(state, key, batch, *, learning_rate):
         key_observe, key_step = jax.random.split(key)
-        x = observe(key_observe, batch)
+        x = observed(key_observe, batch)
         return system.step(state, key_step, x, learning_rate=learning_rate)
 
     def fit(key, x):

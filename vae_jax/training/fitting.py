@@ -20,7 +20,7 @@ from bayes_jax.errors import InputError
 from bayes_jax.model import check_density, check_observations
 from vae_jax import schedules
 from vae_jax.configs import TrainConfig
-from vae_jax.systems.base import System
+from vae_jax.systems.base import System, training_data
 from vae_jax.training import epochs, streaming
 from vae_jax.training.results import (
     EpochReport,
@@ -109,7 +109,7 @@ def fit_seeds(
     """
     start = time.perf_counter()
     with _home(system, config) as is_on_device:
-        train = _usable("train", train, on_device=is_on_device)
+        train = _usable("train", training_data(system, train), on_device=is_on_device)
     validation = _usable("validation", validation)
     on_epoch = on_epoch or (lambda reports: None)
     if system.fit is not None:
@@ -145,7 +145,7 @@ def _start(keys, system, train, validation, config, resume_from) -> Progress:
         # Training data whose noise is drawn anew are no observations yet.
         splits = {"validation": validation}
         if system.observe is None:
-            splits = {"train": train} | splits
+            splits = {"train": train["x"] if system.is_indexed else train} | splits
         _check_support(system, each[0].state, splits)
     return _stack(each)
 

@@ -102,7 +102,7 @@ def initial_progress(key: PRNGKeyArray, system: System, train: Any) -> Progress:
     Args:
         key: as given to `fit`.
         system: a gradient system.
-        train: the training data.
+        train: the training data, as `systems.base.training_data` gives them.
 
     Returns:
         Progress after zero epochs.
