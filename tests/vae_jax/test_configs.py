@@ -54,7 +54,15 @@ BAD = [
     (configs.LinearVAEConfig, "latent_dim", 0),
     (configs.PPCAConfig, "latent_dim", 0),
     (configs.FactorAnalysisConfig, "latent_dim", 0),
+    (configs.HMMConfig, "num_states", 0),
     (configs.MixtureConfig, "num_components", 0),
+    (configs.GANConfig, "latent_dim", 0),
+    (configs.GANConfig, "penalty", -1.0),
+    (configs.GANConfig, "num_critic_steps", 0),
+    (configs.GANConfig, "average_decay", 1.0),
+    (configs.GANConfig, "scale", 0.0),
+    (configs.DeepLatentConfig, "num_chains", 0),
+    (configs.DeepLatentConfig, "num_moves", 0),
 ]
 
 

@@ -10,6 +10,7 @@ from vae_jax.configs.data import REPRESENTATIONS, DataConfig, Head, ObservationS
 from vae_jax.configs.deep_latent import DeepLatentConfig
 from vae_jax.configs.exact import (
     FactorAnalysisConfig,
+    HMMConfig,
     LinearVAEConfig,
     MixtureConfig,
     PPCAConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "DeepLatentConfig",
     "FactorAnalysisConfig",
     "GANConfig",
+    "HMMConfig",
     "Head",
     "IWAEConfig",
     "InferenceBudget",

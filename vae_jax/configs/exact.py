@@ -54,3 +54,17 @@ class MixtureConfig:
 
     def __post_init__(self):
         check(self.num_components >= 1, "num_components", self.num_components, "at least 1")
+
+
+@dataclass(frozen=True)
+class HMMConfig:
+    """A hidden Markov model of the rows of an image, bits, by EM.
+
+    Attributes:
+        num_states: hidden states.
+    """
+
+    num_states: int = 30
+
+    def __post_init__(self):
+        check(self.num_states >= 1, "num_states", self.num_states, "at least 1")

@@ -23,6 +23,7 @@ SYSTEMS = {
         configs.FactorAnalysisConfig,
         "vae_jax.systems.exact:build_factor_analysis",
     ),
+    "hmm": (configs.HMMConfig, "vae_jax.systems.exact:build_hmm"),
     "mixture": (configs.MixtureConfig, "vae_jax.systems.exact:build_mixture"),
 }
 """name -> (config, "module:builder"); a builder is `(config, spec: ObservationSpec) -> System`."""

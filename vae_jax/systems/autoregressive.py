@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayes_jax import density
 from bayes_jax.errors import InputError
-from bayes_jax.estimates import exact_evidence
-from bayes_jax.model import GenerativeModel, check_density
 from vae_jax.configs import AutoregressiveConfig, ObservationSpec
 from vae_jax.likelihoods import make_head
 from vae_jax.networks import with_output_bias
@@ -18,9 +17,6 @@ from vae_jax.networks.causal import MADE, CausalTransformer, GatedPixelCNN
 from vae_jax.pixelwise import CausalBody, Pixelwise
 from vae_jax.systems.base import System
 from vae_jax.systems.gradient import gradient_system
-
-# Images in memory at once: a convolution of every pixel of each.
-_BATCH = 256
 
 
 class LogProb(NamedTuple):
@@ -58,10 +54,7 @@ def build_autoregressive(config: AutoregressiveConfig, spec: ObservationSpec) ->
         return LogProb(Pixelwise(params, nothing, body=body, dim=spec.dim).log_prob(x))
 
     def generative(params):
-        density = Pixelwise(params, nothing, body=body, dim=spec.dim)
-        return GenerativeModel(
-            partial(_sample, density), partial(_log_evidence, density), density=density
-        )
+        return density.generative(Pixelwise(params, nothing, body=body, dim=spec.dim))
 
     return gradient_system(
         init=init_params, terms=terms, generative=generative, optimizer=config.optimizer
@@ -120,19 +113,3 @@ def _one_pixel(spec: ObservationSpec) -> ObservationSpec:
 def _of_pixel(index, leaf):
     """What a head learns beside the features: of every pixel, or the same for all."""
     return leaf[index][None] if leaf.ndim else leaf
-
-
-@partial(jax.jit, static_argnames="num")
-def _sample(density, key, num: int):
-    return density.sample(key, (num,))
-
-
-def _log_evidence(density, key, x):
-    del key
-    check_density(density, x)
-    return exact_evidence(_log_prob(density, x))
-
-
-@jax.jit
-def _log_prob(density, x):
-    return jax.lax.map(density.log_prob, x, batch_size=_BATCH)

@@ -1,4 +1,4 @@
-"""Systems whose evidence is exact: PPCA in closed form, factor analysis and mixtures by EM.
+"""Systems whose evidence is exact: PPCA in closed form; by EM factor analysis, mixtures, an HMM.
 
 They wrap `bayes_jax.exact`; their state is its params.
 """
@@ -6,10 +6,19 @@ They wrap `bayes_jax.exact`; their state is its params.
 import functools
 
 import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro.distributions.transforms import ReshapeTransform
 
+from bayes_jax import density
 from bayes_jax.errors import InputError
-from bayes_jax.exact import linear_gaussian, mixture
-from vae_jax.configs import FactorAnalysisConfig, MixtureConfig, ObservationSpec, PPCAConfig
+from bayes_jax.exact import hmm, linear_gaussian, mixture
+from vae_jax.configs import (
+    FactorAnalysisConfig,
+    HMMConfig,
+    MixtureConfig,
+    ObservationSpec,
+    PPCAConfig,
+)
 from vae_jax.systems.base import System
 
 
@@ -77,6 +86,40 @@ def build_mixture(config: MixtureConfig, spec: ObservationSpec) -> System:
         return mixture.DiagonalGaussianMixture(weights, pixels, jnp.ones_like(pixels))
 
     return System(generative=mixture.generative, init=init, fit=fit)
+
+
+@functools.cache
+def build_hmm(config: HMMConfig, spec: ObservationSpec) -> System:
+    """A hidden Markov model whose steps are the rows of an image, by EM.
+
+    Args:
+        config: the number of states.
+        spec: the observation, bits; without an image shape every bit is a step.
+
+    Returns:
+        An exact system.
+
+    Raises:
+        InputError: the head is not Bernoulli.
+    """
+    if spec.head != "bernoulli":
+        raise InputError(f"hmm on a {spec.head} head: expected observation bernoulli")
+    shape = spec.image_shape or (spec.dim, 1)
+    flatten = ReshapeTransform((spec.dim,), shape)
+
+    def fit(key, x):
+        return hmm.fit_params(key, x.reshape(-1, *shape), num_states=config.num_states)
+
+    def init(key, batch):
+        del key, batch
+        num = config.num_states
+        return hmm.BernoulliHMM(jnp.zeros(num), jnp.zeros((num, num)), jnp.zeros((num, shape[1])))
+
+    def generative(params):
+        rows = hmm.HiddenMarkov(params, shape[0])
+        return density.generative(dist.TransformedDistribution(rows, flatten))
+
+    return System(generative=generative, init=init, fit=fit)
 
 
 def _linear_gaussian(name: str, noise: str, config: PPCAConfig, spec: ObservationSpec) -> System:
