@@ -32,7 +32,7 @@ from vae_jax.systems.vae import amortized_family
 _TARGET_ACCEPT, _ADAPTION_RATE = 0.8, 0.05
 _FIRST_STEP = 0.1
 # Validation watches a bound that one short walk of few chains gives.
-_WATCHED = Settings(num_chains=4, num_temperatures=100)
+_WATCHED = Settings(num_chains=2, num_temperatures=40)
 _EVIDENCE_BATCH = 256
 
 
