@@ -68,7 +68,8 @@ def draw(command: Sample, run) -> dict:
         )
     }
     if latent_images.encoder(generative) is None:
-        console.message(f"{name} has no continuous latent: no reconstructions or interpolations")
+        lacks = "continuous latent" if generative.latent is None else "encoder"
+        console.message(f"{name} has no {lacks}: no reconstructions or interpolations")
         return figures
     x = trained.load_data(run, data_dir=command.data_dir).test.astype("float32")
     figures["reconstructions"] = sample_figures.reconstructions(generative, x, shape, **options)

@@ -53,7 +53,7 @@ def possible_methods(
         Methods of the comparison, and the closed form where the model has one.
     """
     closed_form = ()
-    if generative.posterior is not None:
+    if generative.posterior is not None or generative.density is not None:
         closed_form = (Method(CLOSED_FORM, partial(_closed_form, generative)),)
     if generative.latent is None:
         return closed_form

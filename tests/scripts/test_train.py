@@ -104,6 +104,41 @@ def test_the_score_of_a_mixture_is_its_evidence(mixture_run):
     assert row["kind"] == "exact"
 
 
+OTHERS = {
+    "gan": (["--latent-dim", 3, "--hidden-dims", 16, "--train.num-epochs", 2], "encoder"),
+    "deep_latent": (["--latent-dim", 3, "--hidden-dims", 16, "--train.num-epochs", 2], "encoder"),
+    "hmm": (["--num-states", 3], "continuous latent"),
+    "autoregressive": (["--hidden-dims", 16, "--train.num-epochs", 2], "continuous latent"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long) for name in ("gan", "deep_latent")]
+    + ["hmm", "autoregressive"],
+)
+def test_every_system_is_trained_scored_sampled_and_inferred(run, tmp_path, name):
+    args, lacks = OTHERS[name]
+    folder = tmp_path / "run"
+    done = run("train", name, *args, "--out", folder)
+    assert done.code == 0
+    assert ("pixels" in done.err) == (name == "gan")
+    rows = rows_of(folder)
+    is_exact = name in ("hmm", "autoregressive")
+    assert {row["kind"] for row in rows} == {"exact" if is_exact else "lower"}
+    for row in rows:
+        assert row["bits_per_dim"] == pytest.approx(-row["log_prob"] / (64 * np.log(2)))
+    done = run("sample", folder, "--num", 4)
+    assert done.code == 0
+    assert f"{name} has no {lacks}: no reconstructions or interpolations" in done.err
+    if is_exact:
+        assert run("infer", folder, "--num-images", 4).code == 0
+        (row,) = json.loads((folder / "inference" / "results.json").read_text())["rows"]
+        assert row["kind"] == "exact"
+    again = run("train", name, *args, "--out", folder)
+    assert "is finished" in again.err
+
+
 def test_the_same_command_again_shows_the_finished_run(run, vae_run):
     before = (vae_run / "metrics.jsonl").read_bytes(), rows_of(vae_run)
     done = run("train", "vae", *TINY, "--out", vae_run)
