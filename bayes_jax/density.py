@@ -3,7 +3,7 @@
 from functools import partial
 
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 from numpyro.distributions import Distribution
 
 from bayes_jax.estimates import Evidence, exact_evidence
@@ -23,9 +23,7 @@ def generative(density: Distribution) -> GenerativeModel:
     )
 
 
-def log_evidence(
-    density: Distribution, key: PRNGKeyArray, x: Float[Array, "batch ..."]
-) -> Evidence:
+def log_evidence(density: Distribution, key: PRNGKeyArray, x: PyTree) -> Evidence:
     """log p(x) of a batch, exact.
 
     Args:

@@ -84,5 +84,5 @@ def test_a_damaged_checkpoint_is_one_line_and_draws_nothing(refused, vae_run, tm
 
 
 def test_an_unknown_system_is_one_line(refused, vae_run, tmp_path):
-    runs.write_json(tmp_path / "config.json", {**runs.read_config(vae_run), "system": "gan"})
-    assert "system is 'gan', expected one of vae, iwae" in refused("sample", tmp_path)
+    runs.write_json(tmp_path / "config.json", {**runs.read_config(vae_run), "system": "wae"})
+    assert "system is 'wae', expected one of vae, iwae" in refused("sample", tmp_path)
