@@ -34,7 +34,8 @@ def fitted(name, config, dataset, **options):
 
 
 @pytest.mark.parametrize(
-    "network", ["made", "pixelcnn", pytest.param("transformer", marks=pytest.mark.long)]
+    "network",
+    ["made", *(pytest.param(name, marks=pytest.mark.long) for name in ("pixelcnn", "transformer"))],
 )
 def test_networks_beat_the_mixture_of_ten(digits, network):
     """On test images, paired, exact both times."""
