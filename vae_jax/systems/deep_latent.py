@@ -83,7 +83,8 @@ def build_deep_latent(config: DeepLatentConfig, spec: ObservationSpec) -> System
     identity_factor = jnp.eye(config.latent_dim)
 
     def init_params(key, batch):
-        return {name: family.init(key, batch)[name] for name in ("decoder", "head")}
+        params = family.init(key, batch)
+        return {name: params[name] for name in ("decoder", "head")}
 
     def latent(params) -> LatentModel:
         return family.latent(params | {"encoder": {}, "posterior": {}, "prior": {}})
@@ -107,10 +108,13 @@ def build_deep_latent(config: DeepLatentConfig, spec: ObservationSpec) -> System
     def step(state, key, batch, *, learning_rate=1e-3):
         x, rows = batch["x"], batch["row"].astype(jnp.int32)
         model = latent(state.decoder.params)
-        keys = jax.random.split(key, len(x))
+        key_moves, key_decoder = jax.random.split(key)
+        keys = jax.random.split(key_moves, len(x))
         moved = jax.vmap(partial(_moved, model, config, identity_factor, state.log_step))
         z, accept = moved(keys, x, state.z[rows])
-        trained, metrics = decoder.step(state.decoder, key, (x, z), learning_rate=learning_rate)
+        trained, metrics = decoder.step(
+            state.decoder, key_decoder, (x, z), learning_rate=learning_rate
+        )
         log_step = state.log_step + _ADAPTION_RATE * (jnp.mean(accept) - _TARGET_ACCEPT)
         metrics["accept"] = jnp.mean(accept)
         return DeepLatentState(trained, state.z.at[rows].set(z), log_step), metrics
