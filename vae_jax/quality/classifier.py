@@ -89,7 +89,7 @@ def fit_classifier(
 
 @partial(jax.jit, static_argnames=("network", "num_steps"))
 def _fit(key, x, labels, weight_decay, *, network, num_steps):
-    key_init, key_steps = jax.random.split(key)
+    key_init, key_rows = jax.random.split(key)
     params = network.init(key_init, x[0])
     optimizer = optax.adamw(1e-3, weight_decay=weight_decay)
 
@@ -97,14 +97,13 @@ def _fit(key, x, labels, weight_decay, *, network, num_steps):
         logits = network.apply(params, x[rows])
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows]).mean()
 
-    def step(carry, index):
+    def step(carry, rows):
         params, opt_state = carry
-        rows = jax.random.randint(jax.random.fold_in(key_steps, index), (_BATCH,), 0, len(x))
         updates, opt_state = optimizer.update(jax.grad(loss)(params, rows), opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), None
 
-    carry = params, optimizer.init(params)
-    return jax.lax.scan(step, carry, jnp.arange(num_steps))[0][0]
+    rows = jax.random.randint(key_rows, (num_steps, _BATCH), 0, len(x))
+    return jax.lax.scan(step, (params, optimizer.init(params)), rows)[0][0]
 
 
 @partial(jax.jit, static_argnames="network")

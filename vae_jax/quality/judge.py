@@ -23,7 +23,9 @@ from vae_jax.quality.two_sample import two_sample_test
 NUM_NEIGHBOURS = 3
 """Of precision and recall, as in their paper."""
 
-Images = Num[Array | np.ndarray, "num dim"]
+# Their shapes are looked at here, for a message that a person can read.
+Images = Num[Array | np.ndarray, "..."]
+Labels = Integer[Array | np.ndarray, "..."]
 
 
 class Quality(NamedTuple):
@@ -90,7 +92,7 @@ def make_judge(
     train: Images,
     test: Images,
     *,
-    train_labels: Integer[Array | np.ndarray, " num"] | None = None,
+    train_labels: Labels | None = None,
 ) -> Judge:
     """Train the classifier, if there are labels to train it by.
 
@@ -103,7 +105,7 @@ def make_judge(
     Raises:
         InputError: images or labels that cannot be used.
     """
-    train = _checked(train, "train", np.shape(train)[-1])
+    train = _checked(train, "train")
     test = _checked(test, "test", train.shape[1])
     classifier, shares = None, None
     if train_labels is not None:
@@ -161,10 +163,10 @@ def _count_classes(judge, x):
     return int(count_classes(shares, judge.shares))
 
 
-def _checked(x, name, dim):
+def _checked(x, name, dim=None):
     """Images in float32."""
-    if np.ndim(x) != 2 or np.shape(x)[1] != dim:
-        raise InputError(f"{name} images of shape {np.shape(x)}: expected (num, {dim})")
+    if np.ndim(x) != 2 or np.shape(x)[1] != (dim or np.shape(x)[1]):
+        raise InputError(f"{name} images of shape {np.shape(x)}: expected (num, {dim or 'dim'})")
     if len(x) <= NUM_NEIGHBOURS:
         raise InputError(f"{len(x)} {name} images: expected at least {NUM_NEIGHBOURS + 1}")
     x = jnp.asarray(x, jnp.float32)
