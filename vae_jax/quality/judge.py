@@ -29,7 +29,7 @@ Labels = Integer[Array | np.ndarray, "..."]
 
 
 class Quality(NamedTuple):
-    """How generated images compare with test images; no pixel leaves it, only numbers.
+    """How generated images compare with test images.
 
     Attributes:
         mmd2: unbiased MMD^2 of pixels, see `mmd_test`; 0 for images like the test images.
@@ -125,13 +125,13 @@ def assess(
 ) -> Quality:
     """Hold generated images against the test images.
 
-    Samples, precision and recall above all, are comparable at one number of them; a validation set
-    in their place says what real images reach. Compiles once for each number.
+    Compare models at one number of images, on which recall depends, and for which it compiles once;
+    validation images in their place say what real images reach.
 
     Args:
         key: of permutations, halves and the two-sample network.
         judge: of the data.
-        generated: `[num, dim]`, of the kind of the training images (bits for bits).
+        generated: `[num, dim]`, of the kind of the training images: bits are told from their means.
         num_permutations: of the MMD test.
 
     Raises:
