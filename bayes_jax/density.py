@@ -9,7 +9,7 @@ from numpyro.distributions import Distribution
 from bayes_jax.estimates import Evidence, exact_evidence
 from bayes_jax.model import GenerativeModel, check_density
 
-_BATCH = 256  # observations in memory at once
+_BATCH = 64  # observations in memory at once
 
 
 def generative(density: Distribution) -> GenerativeModel:

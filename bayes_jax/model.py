@@ -45,6 +45,8 @@ class GenerativeModel(NamedTuple):
         guide: the amortized posterior, ONE x -> q(z | x).
         posterior: the exact posterior, ONE x -> p(z | x).
         density: p(x) itself, where a distribution says it.
+        sandwich: `(key, z, x) -> Evidence` of kind SANDWICH for pairs that `latent` made, by what
+            `log_evidence` gives the lower side of.
     """
 
     sample: Callable[[PRNGKeyArray, int], PyTree]
@@ -53,6 +55,7 @@ class GenerativeModel(NamedTuple):
     guide: Guide | None = None
     posterior: Guide | None = None
     density: Distribution | None = None
+    sandwich: Callable[[PRNGKeyArray, Array, PyTree], Evidence] | None = None
 
 
 def log_joint(model: LatentModel, z: Float[Array, " latent"], x: PyTree) -> Float[Array, ""]:

@@ -43,7 +43,7 @@ def choose_noise(
     scales: Sequence[float],
     **options,
 ) -> tuple[float, list[Evidence]]:
-    """The scale under which `with_gaussian_noise` gives held-out x the highest evidence.
+    """The scale under which `with_gaussian_noise` gives held-out x the highest lower bound.
 
     Args:
         key: a PRNG key, the same for every scale.
@@ -53,7 +53,8 @@ def choose_noise(
         options: of `annealed_evidence`.
 
     Returns:
-        The best scale, and the evidence of x under each.
+        The best scale, and the bounds of x under each. Annealing falls shorter of log p(x) where
+        the noise is small, and so leans to larger scales, the less the longer it takes.
 
     Raises:
         InputError: no scales, or one that is not positive.

@@ -51,7 +51,7 @@ def trained_decoder(
         print(f"{error}; taking digits", flush=True)
         dataset = arrays.load(DataConfig(name="digits"))
     config = TrainConfig(num_epochs=DIGITS_EPOCHS if dataset.name == "digits" else num_epochs)
-    trained = models.train("vae", dataset, config, config=models.config_for("vae", LATENT_DIM))
+    trained = models.train("vae", dataset, config, config=VAEConfig(LATENT_DIM))
     x = jnp.asarray(dataset.test[:num_images], jnp.float32)
     model, guide = trained.generative.latent, trained.generative.guide
     # The likelihood is a `Partial` over the decoder's params.

@@ -34,25 +34,32 @@ def main(command: Compare) -> None:
     import jax
 
     from vae_jax import report, runs
-    from vae_jax.comparison import certificate, exhibit, models
+    from vae_jax.comparison import certificate, exhibit, model_table, models
+    from vae_jax.comparison.entrants import track
     from vae_jax.data.arrays import load
 
     start = time.perf_counter()
     console.banner(seed=command.train.seed, config=command)
-    names = models.track(command.observation, command.models)
+    names = track(command.observation, command.models)
     dataset = load(command.data_config)
     x = models.test_images(dataset, command.budget)
     asked = {field.name: getattr(command, field.name) for field in fields(CompareConfig)}
     runs.create(command.out, asked, overwrite=command.overwrite)
 
-    key_score, key_infer = jax.random.split(models.evaluation_key(command.train.seed))
-    trained = {name: train(name, dataset, command, num_seeds=command.seeds) for name in names}
+    key_score, key_infer, key_decoders = jax.random.split(
+        models.evaluation_key(command.train.seed), 3
+    )
+    trained = train_all(names, dataset, command)
     scored = score(key_score, trained, command, x)
+    judged = judge(jax.random.fold_in(key_score, len(trained)), scored, dataset)
     finished = infer(key_infer, decoders(trained, dataset, command), command, x)
     tables = [
         *(exhibit.inference_table(name, entries) for name, entries in finished.items()),
         *(found for item in finished.items() if (found := certificate.table(*item))),
-        exhibit.model_table(models.rows(scored, dataset), dataset),
+        model_table.table(scored, dataset),
+        judged,
+        *compare_decoders(key_decoders, trained, dataset, command, x),
+        model_table.commands([seeds[0] for seeds in trained.values()], command.data_config),
     ]
     page = report.write(
         command.out,
@@ -67,17 +74,30 @@ def main(command: Compare) -> None:
     console.show(f"report: {page}")
 
 
-def train(name, dataset, command, *, num_seeds, latent_dim=None):
+def train_all(names, dataset, command):
+    """Every model asked for, from every seed: name -> its seeds."""
+    from vae_jax.comparison.entrants import ENTRANTS
+
+    trained = {}
+    for name in names:
+        histories = {key: [seed.history for seed in seeds] for key, seeds in trained.items()}
+        loop = ENTRANTS[name].loop(command.train, histories)
+        trained[name] = train(name, dataset, loop, command.latent_dim, num_seeds=command.seeds)
+    return trained
+
+
+def train(name, dataset, loop, latent_dim, *, num_seeds=1):
     """One model from every seed, with a bar over epochs."""
     from vae_jax.comparison import models
+    from vae_jax.comparison.entrants import ENTRANTS
 
-    config = models.config_for(name, latent_dim or command.latent_dim)
-    title = f"{models.TITLES[name]}, {latent_dim or command.latent_dim}-d"
+    config = ENTRANTS[name].config(latent_dim)
+    title = ENTRANTS[name].titled(config, dataset.spec.head)
     with console.progress(f"training {title}") as advance:
         return models.train_seeds(
             name,
             dataset,
-            command.train,
+            loop,
             num_seeds=num_seeds,
             config=config,
             on_epoch=lambda reports: advance(note=note(reports)),
@@ -87,33 +107,95 @@ def train(name, dataset, command, *, num_seeds, latent_dim=None):
 def note(reports) -> str:
     """The validation objective of every seed that is still trained."""
     values = [f"{report.validation['objective']:.2f}" for report in reports if report]
-    return f"validation {', '.join(values)} nats"
+    return f"validation {', '.join(values)}"
 
 
 def score(key, trained, command, x):
     """Every model held against the test images."""
+    from vae_jax.comparison import scores
+
+    return each_seed(
+        "scoring models",
+        key,
+        trained,
+        lambda key, entry: scores.score(key, entry, x, command.budget),
+    )
+
+
+def judge(key, scored, dataset):
+    """The table of what each model draws, as many images of each as there are real ones."""
     import jax
 
-    from vae_jax.comparison import models
+    from vae_jax import quality
+    from vae_jax.comparison import quality_table
 
-    scored = []
-    with console.progress("scoring models", total=len(trained)) as advance:
-        for index, (name, seeds) in enumerate(trained.items()):
-            advance(0, note=models.TITLES[name])
-            key_model = jax.random.fold_in(key, index)
-            keys = jax.random.split(key_model, len(seeds))
-            pairs = zip(keys, seeds, strict=True)
-            scored.append([models.score(key_seed, entry, x) for key_seed, entry in pairs])
+    num = min(len(dataset.validation), len(dataset.test), len(scored[0][0].samples))
+    key_judge, key_assess = jax.random.split(key)
+    with console.progress("judging samples", total=len(scored) + 1) as advance:
+        judge = quality.make_judge(
+            key_judge, dataset.train, dataset.test[:num], train_labels=dataset.train_labels
+        )
+
+        def assess(name, x):
+            advance(0, note=name)
+            found = quality.assess(key_assess, judge, x[:num])
             advance()
-    return scored
+            return found
+
+        found = [assess(seeds[0].trained.title, seeds[0].samples) for seeds in scored]
+        real = assess(quality_table.REAL, dataset.validation)
+    return quality_table.table(quality_table.rows(scored, found, real, num))
+
+
+def compare_decoders(key, trained, dataset, command, x):
+    """Tables of the decoders under annealing from the prior, where there are several kinds."""
+    import jax
+    import jax.numpy as jnp
+
+    from vae_jax.comparison import decoders, noises
+
+    compared = {name: seeds for name, seeds in trained.items() if decoders.has_decoder(seeds[0])}
+    if not {*compared} - {"vae", "iwae"}:
+        return
+    key_bound, key_noise = jax.random.split(key)
+
+    def bounded(key, entry):
+        bounds = decoders.bound(key, entry.generative.latent, x, command.budget)
+        return decoders.Bounded(entry, *bounds)
+
+    found = each_seed("annealing decoders from the prior", key_bound, compared, bounded)
+    yield decoders.table(found)
+    if command.observation == "gaussian":
+        validation = jnp.asarray(dataset.validation, x.dtype)
+        found = each_seed(
+            "decoders under one noise",
+            key_noise,
+            compared,
+            lambda key, entry: noises.under_noise(key, entry, validation, x, command.budget),
+        )
+        yield noises.table(found)
+
+
+def each_seed(title, key, trained, work):
+    """`work(key, trained)` for every seed of every model, with a bar over models."""
+    import jax
+
+    done = []
+    with console.progress(title, total=len(trained)) as advance:
+        for index, seeds in enumerate(trained.values()):
+            advance(0, note=seeds[0].title)
+            keys = jax.random.split(jax.random.fold_in(key, index), len(seeds))
+            done.append([work(*pair) for pair in zip(keys, seeds, strict=True)])
+            advance()
+    return done
 
 
 def decoders(trained, dataset, command):
     """The decoders whose inferences are compared: of a 2-d latent, and of the table's VAE."""
-    large = trained.get("vae") or train("vae", dataset, command, num_seeds=1)
+    large = trained.get("vae") or train("vae", dataset, command.train, command.latent_dim)
     if command.latent_dim == CONTOUR_DIM:
         return large[:1]
-    small = train("vae", dataset, command, num_seeds=1, latent_dim=CONTOUR_DIM)
+    small = train("vae", dataset, command.train, CONTOUR_DIM)
     return [small[0], large[0]]
 
 
@@ -121,11 +203,11 @@ def infer(key, decoders, command, x):
     """Every inference on every decoder: name of the decoder -> finished inferences."""
     import jax
 
-    from vae_jax.comparison import inferences, methods, models
+    from vae_jax.comparison import inferences, methods
 
     finished = {}
     for index, decoder in enumerate(decoders):
-        name = models.title(decoder, command.observation)
+        name = decoder.title
         setting = methods.Setting(
             decoder.generative.latent, decoder.generative.guide, command.budget
         )

@@ -23,7 +23,8 @@ class Reproduce:
     """Train and score what was published.
 
     Attributes:
-        names: all, or some of flax, altosaar, vae_1, vae_5, vae_50, iwae_5, iwae_50, vamp.
+        names: all, or some of flax, altosaar, vae_1, vae_5, vae_50, iwae_5, iwae_50, vamp, made,
+            pixelcnn.
         data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
         out: where the run folders and the report go.
     """
@@ -61,7 +62,7 @@ def main(command: Reproduce) -> None:
         page = report.write(
             command.out,
             title="Published numbers, obtained here",
-            intro="Each VAE was trained and scored as its publication says, but for the remarks.",
+            intro="Each model was trained and scored as its publication says, but for the remarks.",
             tables=[table],
             figures=[],
             meta=runs.meta(command, seconds=time.perf_counter() - start),
@@ -80,11 +81,11 @@ def reproduce(name, folder, data, dataset) -> None:
     asked = REPRODUCTIONS[name]
     if reproduction_report.is_finished(folder):
         return console.message(f"{folder} is finished: showing it")
-    job = trained.prepare(folder, RunConfig("vae", asked.system, asked.train, data), dataset)
+    job = trained.prepare(folder, RunConfig(asked.system, asked.config, asked.train, data), dataset)
     with console.progress(f"training {name}", total=asked.train.num_epochs) as advance:
         advance(job.num_epochs_done)
         run = trained.train(job, on_epoch=lambda report: advance(1, note=note(report)))
-    console.message(f"scoring {name} with {asked.num_samples} samples")
+    console.message(f"scoring {name}")
     row = reproduction_report.row(jax.random.key(0), asked, run, dataset)
     return reproduction_report.keep(folder, row)
 

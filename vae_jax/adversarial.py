@@ -86,10 +86,12 @@ def energy_score(
         samples: independent draws of the model, two at least.
     """
     num = len(samples)
-    spread = jnp.sum(_distances(samples, samples)) / (num * (num - 1))
+    others = jnp.sum(jnp.where(jnp.eye(num, dtype=bool), 0.0, _distances(samples, samples)))
+    spread = others / (num * (num - 1))
     return jnp.mean(_distances(x, samples), axis=1) - 0.5 * spread
 
 
 def _distances(left, right):
-    squares = jnp.sum(left**2, axis=1)[:, None] + jnp.sum(right**2, axis=1) - 2 * left @ right.T
+    products = jnp.matmul(left, right.T, precision="highest")
+    squares = jnp.sum(left**2, axis=1)[:, None] + jnp.sum(right**2, axis=1) - 2 * products
     return jnp.sqrt(jnp.maximum(squares, 0.0))

@@ -1,10 +1,13 @@
-"""A run's config.json as arguments. Standard library only: `--help` needs no jax."""
+"""A run's config as arguments of train.py. Standard library only: `--help` needs no jax."""
 
+import dataclasses
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from vae_jax.configs import ConfigError
+from vae_jax.configs import ConfigError, DataConfig, TrainConfig
 from vae_jax.systems import SYSTEMS
 
 OPTION = "--config"
@@ -44,6 +47,33 @@ def expand(args: list[str]) -> tuple[list[str], str | None]:
     return names + rest, path[0]
 
 
+def command(system: str, config: Any, train: TrainConfig, data: DataConfig) -> str:
+    """The shortest command that trains so: what differs from the defaults.
+
+    Args:
+        system: key of `SYSTEMS`.
+        config: of the system.
+        train: the loop.
+        data: the data.
+    """
+    parts = {"": config, "train.": train, "data.": data}
+    options = [
+        option
+        for prefix, part in parts.items()
+        for option in _options(_differences(part, type(part)()), prefix)
+    ]
+    return shlex.join(["python", "scripts/train.py", system, *options])
+
+
+def _differences(config: Any, default: Any) -> dict:
+    """Fields that are not as in a default, nested as configs are."""
+    return {
+        field.name: _differences(value, other) if dataclasses.is_dataclass(value) else value
+        for field in dataclasses.fields(config)
+        if (value := getattr(config, field.name)) != (other := getattr(default, field.name))
+    }
+
+
 def _parted(arg: str) -> list[str]:
     return arg.split("=", 1) if arg.startswith(f"{OPTION}=") else [arg]
 
@@ -67,4 +97,4 @@ def _options(values: dict, prefix: str) -> Iterator[str]:
             yield from _options(value, f"{option}.")
         elif value is not None:
             yield f"--{option}"
-            yield from map(str, value if isinstance(value, list) else [value])
+            yield from map(str, value if isinstance(value, list | tuple) else [value])

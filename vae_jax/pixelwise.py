@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Num, PRNGKeyArray, PyTree
 
@@ -62,7 +63,7 @@ class Pixelwise(dist.Distribution):
         """That of the head."""
         return self._given(jnp.zeros(self._dim)).support
 
-    def log_prob(self, value: Num[Array, "*sample dim"]) -> Float[Array, "*sample"]:
+    def log_prob(self, value: Num[Array | np.ndarray, "*sample dim"]) -> Float[Array, "*sample"]:
         """The exact log probability (density) in nats, in one pass."""
         if value.ndim > 1:
             return jax.vmap(self.log_prob)(value)
@@ -77,7 +78,8 @@ class Pixelwise(dist.Distribution):
         return draws.reshape(*sample_shape, self._dim)
 
     def _given(self, x):
-        features = self.body.features(self.params["network"], self.body.inputs(x), self.context)
+        inputs = jnp.asarray(self.body.inputs(x), float)
+        features = self.body.features(self.params["network"], inputs, self.context)
         return self.body.pixels(features, self.params["head"])
 
     def _one_draw(self, key):

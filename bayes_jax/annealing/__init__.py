@@ -10,7 +10,8 @@ holds because each move is fixed before the chain runs: its step size is a table
 SEPARATE chains, and never looks at the chain's own past.
 
 In the order of the imports: `schedules`, `path`, `moves`, `settings`, `pilot` (finds a path),
-`chains` (walks it, step by step), `engines` (whole walks in one compile), `validation`.
+`chains` (walks it, step by step), `engines` (whole walks in one compile), `generative` (a model
+whose evidence they are), `validation`.
 """
 
 from bayes_jax.annealing.chains import Chains, advance, init, log_weight
@@ -20,6 +21,7 @@ from bayes_jax.annealing.engines import (
     evidence_sandwich,
     reverse_evidence,
 )
+from bayes_jax.annealing.generative import annealed_model
 from bayes_jax.annealing.path import GaussianStart, Path
 from bayes_jax.annealing.pilot import joint_basis, make_path
 from bayes_jax.annealing.schedules import linear_schedule, power_schedule, sigmoid_schedule
@@ -35,6 +37,7 @@ __all__ = [
     "advance",
     "annealed_draws",
     "annealed_evidence",
+    "annealed_model",
     "evidence_sandwich",
     "init",
     "joint_basis",

@@ -24,6 +24,8 @@ from numpyro.distributions import constraints
 
 from bayes_jax.errors import InputError
 
+_BATCH = 1024  # sequences in memory at once
+
 Frames = Num[Array | np.ndarray, "time *frame"]
 
 
@@ -49,12 +51,13 @@ class BernoulliHMM(NamedTuple):
     def log_emission(self, frames: Frames) -> Float[Array, "time state"]:
         """log p(x_t | s) of every frame."""
         frames = jnp.asarray(frames, self.logits.dtype)
-        return frames @ self.logits.T - jnp.sum(jax.nn.softplus(self.logits), axis=1)
+        ones = jnp.matmul(frames, self.logits.T, precision="highest")
+        return ones - jnp.sum(jax.nn.softplus(self.logits), axis=1)
 
     @staticmethod
     def fitted(shares, frames, pseudo_count):
         """Logits of the smoothed frequencies; shares `[num, time, state]`."""
-        ones = jnp.einsum("ntk,ntd->kd", shares, frames) + pseudo_count
+        ones = jnp.einsum("ntk,ntd->kd", shares, frames, precision="highest") + pseudo_count
         total = jnp.sum(shares, axis=(0, 1)) + 2 * pseudo_count
         return logit(ones / total[:, None])
 
@@ -201,12 +204,13 @@ def fit_params(
     x = jnp.asarray(x)
     _check(x, num_states, lengths, num_tokens, pseudo_count)
     if lengths is None:
-        lengths = jnp.full(len(x), x.shape[1])
+        lengths = np.full(len(x), x.shape[1])
+    lengths = jnp.asarray(lengths)
     x = x.astype(float) if x.ndim == 3 else x.astype(jnp.int32)
-    starts = jax.vmap(partial(_start, x, num_states, num_tokens))(
+    starts = jax.vmap(partial(_start, x, lengths, num_states, num_tokens))(
         jax.random.split(key, num_restarts)
     )
-    return _fit(starts, x, jnp.asarray(lengths), pseudo_count, tolerance, num_iterations)
+    return _fit(starts, x, lengths, pseudo_count, tolerance, num_iterations)
 
 
 @partial(jax.jit, static_argnums=5)
@@ -224,19 +228,18 @@ def _fit(starts, x, lengths, pseudo_count, tolerance, num_iterations):
         return jax.lax.while_loop(unfinished, one_more, (start, -infinity, infinity, 0))[:2]
 
     params, values = jax.vmap(climb)(starts)
-    return jax.tree.map(lambda leaf: leaf[jnp.argmax(values)], params)
+    return jax.tree.map(lambda leaf: leaf[jnp.nanargmax(values)], params)
 
 
 def _em_step(params: HMM, x, lengths, pseudo_count):
     """New params, and the objective of the OLD ones in nats per sequence."""
     tables = jax.vmap(params.log_emission)(x)
 
-    def total(log_initial, log_transition, tables):
-        each = jax.vmap(_log_evidence, (None, None, 0, 0))
-        return jnp.sum(each(log_initial, log_transition, tables, lengths))
+    def one(sequence):
+        return jax.value_and_grad(_log_evidence, (0, 1, 2))(params[0], params[1], *sequence)
 
-    value, expected = jax.value_and_grad(total, (0, 1, 2))(params[0], params[1], tables)
-    first, taken, shares = expected
+    values, (first, taken, shares) = jax.lax.map(one, (tables, lengths), batch_size=_BATCH)
+    value, first, taken = (jnp.sum(each, axis=0) for each in (values, first, taken))
     options = {} if x.ndim == 3 else {"num_tokens": params[2].shape[1]}
     new = type(params)(
         _log_shares(first + pseudo_count),
@@ -267,13 +270,14 @@ def _log_evidence(log_initial, log_transition, table, length):
     return logsumexp(jax.lax.scan(one_step, log_alpha, inputs)[0])
 
 
-def _start(x, num_states, num_tokens, key):
+def _start(x, lengths, num_states, num_tokens, key):
     """Nearly equal states: as the data are in the mean, each a little different."""
     key_transition, key_emission = jax.random.split(key)
     transition = jax.random.dirichlet(key_transition, jnp.ones((num_states, num_states)))
     log_initial = jnp.full(num_states, -math.log(num_states))
     if x.ndim == 3:
-        mean = (jnp.sum(x, axis=(0, 1)) + 1) / (x.shape[0] * x.shape[1] + 2)
+        is_there = jnp.arange(x.shape[1]) < lengths[:, None]
+        mean = (jnp.sum(x * is_there[..., None], axis=(0, 1)) + 1) / (jnp.sum(is_there) + 2)
         noise = jax.random.normal(key_emission, (num_states, x.shape[2]))
         return BernoulliHMM(log_initial, jnp.log(transition), logit(mean) + noise)
     probs = jax.random.dirichlet(key_emission, jnp.ones((num_states, num_tokens)))

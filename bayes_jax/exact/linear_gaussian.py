@@ -185,6 +185,8 @@ def _posterior(params, x, missing) -> dist.MultivariateNormal:
     weight = jnp.where(missing, 0, 1 / params.variance)[:, None] * params.loading
     precision = jnp.eye(weight.shape[1], dtype=weight.dtype) + params.loading.T @ weight
     residual = jnp.where(missing, 0, x - params.mean)
+    # Rounding alone makes it asymmetric, more than NumPyro lets pass.
+    precision = 0.5 * (precision + precision.T)
     loc = solve(precision, weight.T @ residual, assume_a="pos")
     return dist.MultivariateNormal(loc, precision_matrix=precision)
 

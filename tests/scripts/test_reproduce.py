@@ -10,9 +10,11 @@ import pytest
 from bayes_jax import importance_bound
 from bayes_jax.errors import InputError
 from vae_jax import reproductions, trained
-from vae_jax.configs import TrainConfig, VAEConfig
+from vae_jax.configs import AutoregressiveConfig, TrainConfig, VAEConfig
 
 from .conftest import load_script
+
+SMALL = AutoregressiveConfig(hidden_dims=(16,), channels=4, num_layers=1)
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def little(monkeypatch):
     small = {
         name: dataclasses.replace(
             asked,
-            system=VAEConfig(3, (16,)),
+            config=VAEConfig(3, (16,)) if asked.system == "vae" else SMALL,
             train=TrainConfig(2, 64, patience=2),
             num_samples=min(asked.num_samples, 7),
         )
@@ -61,6 +63,17 @@ def test_rows_are_the_published_scores_of_runs_that_can_be_loaded(little, tmp_pa
     (tmp_path / "flax" / "reproduction.json").write_text("{")
     with pytest.raises(InputError, match=r"reproduction.json is damaged: delete it"):
         little.main(command)
+
+
+def test_an_exact_model_is_scored_without_samples(little, tmp_path):
+    little.main(little.Reproduce(("made",), out=tmp_path))
+    (row,) = json.loads((tmp_path / "results.json").read_text())["rows"]
+    run = trained.load(tmp_path / "made")
+    x = trained.load_data(run).test.astype(np.float32)
+    exact = -np.mean(np.asarray(run.generative.density.log_prob(x), np.float64))
+    assert row["nll"] == pytest.approx(exact, abs=1e-3)
+    assert row["num_samples"] == 0
+    assert row["active_units"] is None
 
 
 def test_what_is_unknown_is_one_line(little):

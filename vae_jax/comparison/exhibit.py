@@ -1,19 +1,18 @@
 """What a person sees of a comparison: its tables with their columns explained, and its figures."""
 
-import jax
 import numpy as np
 
 from bayes_jax.exact.quadrature import GridPosterior
 from bayes_jax.gaps import decompose
 from vae_jax import plots
-from vae_jax.comparison import columns, inferences, methods
+from vae_jax.comparison import columns, inferences, methods, model_table
 from vae_jax.comparison.inferences import Finished
-from vae_jax.comparison.models import Scored, title
+from vae_jax.comparison.scores import Scored
 from vae_jax.configs import InferenceBudget
 from vae_jax.data.dataset import Dataset
 from vae_jax.latent_images import decode, encode, encoder, to_images
 from vae_jax.report import Picture
-from vae_jax.tables import Column, Table
+from vae_jax.tables import Table
 
 NUM_CONTOURS = 8
 NUM_SHOWN = 10
@@ -33,39 +32,6 @@ INFERENCE_COLUMNS = [
     columns.SECONDS,
     columns.NUM_IMAGES,
 ]
-MODEL_COLUMNS = [
-    Column("model", "model"),
-    Column(
-        "log_prob",
-        "test log p(x), nats",
-        ".3f",
-        "stderr",
-        "mean over the same test images, ± standard error over images",
-    ),
-    Column(
-        "kind",
-        "kind",
-        meaning="'exact' in closed form, 'lower' annealed from the encoder's posterior",
-    ),
-    Column(
-        "difference",
-        "to the best",
-        ".3f",
-        "difference_stderr",
-        "paired difference image by image, ± its standard error, which is what tells two models "
-        "apart",
-    ),
-    Column("bits_per_dim", "bits / pixel", ".4f", meaning="of the grey level or bit"),
-    Column(
-        "active_units",
-        "active units",
-        meaning="latents whose encoded mean varies over images by more than 0.01",
-    ),
-    Column("train_seconds", "train s", ".1f"),
-    Column("seconds_per_sample", "s / sample", ".2e"),
-    columns.NUM_IMAGES,
-]
-SPREAD_COLUMN = Column("spread", "sd over seeds", ".3f")
 
 
 def introduction(dataset: Dataset, budget: InferenceBudget) -> str:
@@ -75,9 +41,10 @@ def introduction(dataset: Dataset, budget: InferenceBudget) -> str:
         f"encoder. Here its answer is held against exact and Monte Carlo Bayesian inference in the "
         f"same decoder, on the same {budget.num_images} test images of {dataset.name} "
         f"({budget.num_posteriors} for MCMC), in the same nats.\n\n"
-        f"The first tables keep the decoder and change the inference; the last keeps the data and "
-        f"changes the model. Training used {len(dataset.train)} images, {len(dataset.validation)} "
-        f"told it when to stop, and the test images come from the {len(dataset.test)} held out."
+        f"The first tables keep the decoder and change the inference; those below keep the data "
+        f"and change the model. Training used {len(dataset.train)} images, of which training by "
+        f"gradients kept the best epoch on {len(dataset.validation)} validation images; the test "
+        f"images come from the {len(dataset.test)} held out."
     )
 
 
@@ -85,20 +52,6 @@ def inference_table(name: str, entries: list[Finished]) -> Table:
     """One decoder, every inference."""
     rows = inferences.rows(name, entries)
     return Table(f"One decoder, every inference: {name}", rows, INFERENCE_COLUMNS)
-
-
-def model_table(rows: list[dict], dataset: Dataset) -> Table:
-    """Every model, the same data."""
-    shown = list(MODEL_COLUMNS)
-    if any(row["spread"] is not None for row in rows):
-        shown.insert(2, SPREAD_COLUMN)
-    note = ""
-    if dataset.spec.head == "gaussian":
-        note = (
-            f"Pixels are (level + u) / {dataset.num_levels} with u fixed by the data seed; every "
-            f"Gaussian variance has the floor {dataset.spec.min_variance:.2e}, that of u."
-        )
-    return Table(f"Every model, the same data: {dataset.name}", rows, shown, note)
 
 
 def figures(
@@ -123,6 +76,7 @@ def figures(
             for name, entries in finished.items()
             if inferences.find_exact(entries)
         ),
+        _seconds(scored, dataset),
         _pictures([seeds[0] for seeds in scored], dataset, x),
         _curves([seeds[0] for seeds in scored], dataset),
     ]
@@ -197,6 +151,22 @@ def _gaussian(outcome, index: int):
     return np.asarray(outcome.mean[index]), np.cov(np.asarray(outcome.draws[index]).T)
 
 
+def _seconds(scored: list[list[Scored]], dataset: Dataset) -> Picture:
+    rows = model_table.rows(scored, dataset)
+    figure = plots.evidence_over_seconds(
+        [row["model"] for row in rows],
+        np.array([row["log_prob"] for row in rows]),
+        np.array([row["stderr"] for row in rows]),
+        np.array([row["train_seconds"] for row in rows]),
+        [row["kind"] for row in rows],
+    )
+    caption = (
+        "Each model's test log p(x) against what its training took. Bars: ± standard error over "
+        "images, most of which all models share; paired differences stand in the table."
+    )
+    return Picture("evidence_over_seconds", figure, caption)
+
+
 def _pictures(scored: list[Scored], dataset: Dataset, x) -> Picture:
     models = [_model_images(entry, dataset, x[:NUM_SHOWN]) for entry in scored]
     figure = plots.samples_and_reconstructions(
@@ -211,8 +181,8 @@ def _model_images(entry: Scored, dataset: Dataset, x) -> plots.ModelImages:
     guide = encoder(generative)
     rebuilt = None if guide is None else decode(generative.latent, encode(guide, x))
     return plots.ModelImages(
-        title(entry.trained, dataset.spec.head),
-        to_images(generative.sample(jax.random.key(0), NUM_SHOWN), dataset.image_shape),
+        entry.trained.title,
+        to_images(entry.samples[:NUM_SHOWN], dataset.image_shape),
         to_images(x, dataset.image_shape),
         None if rebuilt is None else to_images(rebuilt, dataset.image_shape),
     )
@@ -221,21 +191,27 @@ def _model_images(entry: Scored, dataset: Dataset, x) -> plots.ModelImages:
 def _curves(scored: list[Scored], dataset: Dataset) -> Picture:
     figure = plots.training_curves(
         [
-            _curve(entry, title(entry.trained, dataset.spec.head))
+            _curve(entry, entry.trained.title)
             for entry in scored
-            if len(entry.trained.history) > 1
+            if len(entry.trained.history) > 1 and entry.trained.unit == "nats"
         ]
     )
-    caption = "What validation watches: the ELBO, for IWAE its tighter bound. The dot is kept."
+    caption = (
+        "What validation watches: the ELBO, for IWAE its tighter bound, for autoregressive models "
+        "log p(x), for deep latent models a short walk of annealing. The dot is kept."
+    )
     return Picture("training", figure, caption)
 
 
 def _curve(entry: Scored, name: str) -> plots.Curve:
-    history = entry.trained.history
+    history, generative = entry.trained.history, entry.trained.generative
+    # Without a guide, what training climbs is no bound of log p(x).
+    is_bound = generative.latent is None or generative.guide is not None
+    train = np.array([report.train["objective"] for report in history])
     return plots.Curve(
         name,
         np.array([report.epoch for report in history]),
-        np.array([report.train["objective"] for report in history]),
+        train if is_bound else None,
         np.array([report.validation["objective"] for report in history]),
     )
 

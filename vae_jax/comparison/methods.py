@@ -117,15 +117,18 @@ def compared(latent_dim: int) -> tuple[Method, ...]:
             Method(f"importance bound, K = {num}", partial(_importance, num_samples=num))
             for num in (1, 50, 5000)
         ),
-        *(
-            Method(
-                name,
-                partial(_annealed, from_guide=from_guide),
-                validate=partial(_both_sides, from_guide=from_guide),
-            )
-            for name, from_guide in ((ANNEALED_PRIOR, False), (ANNEALED_GUIDE, True))
-        ),
+        annealing(from_guide=False),
+        annealing(from_guide=True),
         Method(HMC, _hmc, is_approximation=True, all_images=False),
+    )
+
+
+def annealing(*, from_guide: bool) -> Method:
+    """Annealing from the guide or the prior, with both sides on simulated pairs."""
+    return Method(
+        ANNEALED_GUIDE if from_guide else ANNEALED_PRIOR,
+        partial(_annealed, from_guide=from_guide),
+        validate=partial(_both_sides, from_guide=from_guide),
     )
 
 

@@ -11,7 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayes_jax.errors import InputError
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
+
+# What Flax passes beside: the order of the axes, which is checked by the shapes.
+_IGNORED = ("dimension_numbers",)
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -34,7 +39,13 @@ def convolve(
         padding: "SAME", "VALID", or what to add before and after.
         lhs_dilation: 2 puts a zero between any two pixels, as a transposed convolution does.
         options: of `conv_general_dilated`, at their defaults.
+
+    Raises:
+        InputError: an option that is not, for products would not obey it.
     """
+    for name, value in options.items():
+        if name not in _IGNORED and value not in (None, 1, (1, 1)):
+            raise InputError(f"{name} is {value}: expected its default")
     height, width = (
         1 + (size - 1) * dilation
         for size, dilation in zip(images.shape[1:3], lhs_dilation, strict=True)

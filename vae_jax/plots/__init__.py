@@ -6,7 +6,8 @@ Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/colo
 
 from vae_jax.plots.benchmarks import differences, rate_panels, rates, signal_to_noise
 from vae_jax.plots.calibration import calibration
-from vae_jax.plots.evidence import bound_costs, evidence_ladder, gap_bars, gap_profile
+from vae_jax.plots.costs import bound_costs, evidence_over_seconds
+from vae_jax.plots.evidence import evidence_ladder, gap_bars, gap_profile
 from vae_jax.plots.images import ModelImages, image_grid, samples_and_reconstructions
 from vae_jax.plots.posteriors import PosteriorCase, posterior_contours
 from vae_jax.plots.style import PALETTE
@@ -21,6 +22,7 @@ __all__ = [
     "calibration",
     "differences",
     "evidence_ladder",
+    "evidence_over_seconds",
     "gap_bars",
     "gap_profile",
     "image_grid",

@@ -8,14 +8,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vae_jax.plots.images import GREYS
-from vae_jax.plots.style import EXACT_COLOUR, PALETTE, colours, set_title, styled
+from vae_jax.plots.style import EXACT_COLOUR, PALETTE, set_title, styled
 
-_KINDS = {  # kind of evidence -> marker, what it means
+KINDS = {  # kind of evidence -> marker, what it means
     "exact": ("D", "exact"),
     "lower": (">", "lower bound: the truth lies to the right"),
     "sandwich": ("s", "between two bounds"),
     "estimate": ("o", "estimate, no bound"),
 }
+"""How each kind of evidence is drawn."""
 
 
 @styled
@@ -41,9 +42,9 @@ def evidence_ladder(
     best = float(np.nanmax(values))
     axes.axvline(best, color=EXACT_COLOUR, linewidth=1, linestyle="--")
     for row, (value, stderr, kind) in enumerate(zip(values, stderrs, kinds, strict=True)):
-        colour = PALETTE[list(_KINDS).index(kind)]
+        colour = PALETTE[list(KINDS).index(kind)]
         bar = None if np.isnan(stderr) else [stderr]
-        axes.errorbar([value], [row], xerr=bar, fmt=_KINDS[kind][0], color=colour, capsize=3)
+        axes.errorbar([value], [row], xerr=bar, fmt=KINDS[kind][0], color=colour, capsize=3)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.margins(y=0.6 / len(names))
@@ -51,50 +52,10 @@ def evidence_ladder(
     axes.grid(axis="x")
     handles = [
         Line2D([], [], linestyle="", marker=marker, color=colour, label=meaning)
-        for colour, (kind, (marker, meaning)) in zip(PALETTE, _KINDS.items(), strict=False)
+        for colour, (kind, (marker, meaning)) in zip(PALETTE, KINDS.items(), strict=False)
         if kind in kinds
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=2)
-    set_title(figure, title)
-    return figure
-
-
-@styled
-def bound_costs(
-    names: Sequence[str],
-    gaps: Float[np.ndarray, " method"],
-    stderrs: Float[np.ndarray, " method"],
-    costs: Float[np.ndarray, " method"],
-    *,
-    title: str = "What each bound leaves on the table, and what it costs",
-) -> Figure:
-    """Nats below the best value against decoder calls, both on logarithmic axes.
-
-    Args:
-        names: of the methods.
-        gaps: mean nats per image below the best value; those at it stand on the lower edge.
-        stderrs: Monte Carlo standard errors; NaN where unknown.
-        costs: decoder calls per image, positive.
-        title: of the figure.
-    """
-    figure = Figure(figsize=(8, 4.2))
-    axes = figure.subplots()
-    above = gaps[gaps > 0]
-    floor = 0.5 * float(above.min()) if len(above) else 0.01
-    shown = np.maximum(gaps, floor)
-    for row, (name, colour) in enumerate(zip(names, colours(len(names)), strict=True)):
-        marker = "o" if gaps[row] > floor else "v"
-        bar = None if np.isnan(stderrs[row]) else [stderrs[row]]
-        label = name if gaps[row] > floor else f"{name} (the best)"
-        axes.errorbar(
-            costs[row], shown[row], yerr=bar, fmt=marker, color=colour, capsize=3, label=label
-        )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("decoder calls per image")
-    axes.set_ylabel("nats per image below the best")
-    axes.grid()
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     set_title(figure, title)
     return figure
 

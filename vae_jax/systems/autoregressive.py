@@ -18,6 +18,9 @@ from vae_jax.pixelwise import CausalBody, Pixelwise
 from vae_jax.systems.base import System
 from vae_jax.systems.gradient import gradient_system
 
+# Images evaluated at once: a transformer attends from every pixel to every pixel.
+_NUM_AT_ONCE = 64
+
 
 class LogProb(NamedTuple):
     """What training maximises, for one x, in nats.
@@ -57,7 +60,11 @@ def build_autoregressive(config: AutoregressiveConfig, spec: ObservationSpec) ->
         return density.generative(Pixelwise(params, nothing, body=body, dim=spec.dim))
 
     return gradient_system(
-        init=init_params, terms=terms, generative=generative, optimizer=config.optimizer
+        init=init_params,
+        terms=terms,
+        generative=generative,
+        optimizer=config.optimizer,
+        num_at_once=_NUM_AT_ONCE,
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bayes_jax.errors import InputError
+
 
 class System(NamedTuple):
     """One model family, ready to be trained. Gradient systems give init, step and evaluate; exact
@@ -64,22 +66,26 @@ def observing(system: System, observe: Callable | None) -> System:
 
     Returns:
         The system; equal arguments return the same object. Evaluation takes observations as before.
+
+    Raises:
+        InputError: a system whose state holds chains of each image: they would follow another x in
+            every step, and never reach its posterior.
     """
     if observe is None:
         return system
-
-    def observed(key, batch):
-        if not system.is_indexed:
-            return observe(key, batch)
-        return batch | {"x": observe(key, batch["x"])}
+    if system.is_indexed:
+        raise InputError(
+            "noise is fresh, and this system keeps posterior chains for each training image: "
+            "expected noise fixed"
+        )
 
     def init(key, data):
         key_observe, key_init = jax.random.split(key)
-        return system.init(key_init, observed(key_observe, data))
+        return system.init(key_init, observe(key_observe, data))
 
     def step(state, key, batch, *, learning_rate):
         key_observe, key_step = jax.random.split(key)
-        x = observed(key_observe, batch)
+        x = observe(key_observe, batch)
         return system.step(state, key_step, x, learning_rate=learning_rate)
 
     def fit(key, x):

@@ -14,14 +14,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from bayes_jax.annealing import annealed_evidence
+from bayes_jax.annealing import annealed_model
 from bayes_jax.annealing.chains import joint_density, log_weight, start_forward, walk
-from bayes_jax.annealing.pilot import make_path
+from bayes_jax.annealing.path import Path
+from bayes_jax.annealing.pilot import unscouted_path
 from bayes_jax.annealing.schedules import FIXED_SCHEDULES
 from bayes_jax.annealing.settings import Settings
 from bayes_jax.estimates import log_mean_exp
 from bayes_jax.hamiltonian import Point, hmc_move, identity, num_noise, value_and_gradient
-from bayes_jax.model import GenerativeModel, LatentModel, simulate
+from bayes_jax.model import LatentModel
 from bayes_jax.noise import standard_normals
 from vae_jax.configs import DeepLatentConfig, ObservationSpec, PosteriorConfig, PriorConfig
 from vae_jax.systems.base import System
@@ -32,8 +33,7 @@ from vae_jax.systems.vae import amortized_family
 _TARGET_ACCEPT, _ADAPTION_RATE = 0.8, 0.05
 _FIRST_STEP = 0.1
 # Validation watches a bound that one short walk of few chains gives.
-_WATCHED = Settings(num_chains=2, num_temperatures=40)
-_EVIDENCE_BATCH = 256
+_WATCHED = Settings(num_chains=2, num_temperatures=20)
 
 
 class DeepLatentState(NamedTuple):
@@ -122,17 +122,10 @@ def build_deep_latent(config: DeepLatentConfig, spec: ObservationSpec) -> System
     def evaluate(state, key, batch):
         model = decoder.generative(state.decoder)
         keys = jax.random.split(key, len(batch))
-        return {"objective": jax.vmap(partial(_watched, model))(keys, batch)}
+        return {"objective": jax.vmap(partial(_watched, model, state.log_step))(keys, batch)}
 
     def generative(state):
-        model = decoder.generative(state.decoder)
-        return GenerativeModel(
-            sample=lambda key, num: simulate(key, model, num)[1],
-            log_evidence=lambda key, x: annealed_evidence(
-                key, model, x, schedule="adaptive", batch_size=_EVIDENCE_BATCH
-            ),
-            latent=model,
-        )
+        return annealed_model(decoder.generative(state.decoder), schedule="adaptive")
 
     return System(generative, init, step, evaluate, is_indexed=True)
 
@@ -167,11 +160,20 @@ def _moved(
     return points.position, jnp.mean(accept)
 
 
-def _watched(model: LatentModel, key: PRNGKeyArray, x: PyTree) -> Float[Array, ""]:
+def _watched(
+    model: LatentModel, log_step: Float[Array, ""], key: PRNGKeyArray, x: PyTree
+) -> Float[Array, ""]:
     """A stochastic lower bound of log p(x) for ONE x: annealing with few chains."""
-    key_path, key_walk = jax.random.split(key)
-    density = joint_density(model, x)
-    betas = FIXED_SCHEDULES[_WATCHED.schedule](_WATCHED.num_temperatures)
-    path = make_path(key_path, model, density, x, guide=None, betas=betas, settings=_WATCHED)
-    chains = walk(density, start_forward(key_walk, density, path, _WATCHED), _WATCHED)
+    density, path = joint_density(model, x), _watched_path(model, log_step)
+    chains = walk(density, start_forward(key, density, path, _WATCHED), _WATCHED)
     return log_mean_exp(log_weight(chains))
+
+
+def _watched_path(model: LatentModel, log_step: Float[Array, ""]) -> Path:
+    """From the prior; what training found of steps is enough, a pilot for each x would cost more
+    than training. The steps fall as if precisions interpolated from the prior to the posterior."""
+    (dim,) = model.prior.event_shape
+    betas = FIXED_SCHEDULES[_WATCHED.schedule](_WATCHED.num_temperatures)
+    path = unscouted_path(model.prior, jnp.eye(dim), jnp.ones(dim), betas)
+    precision = (1 - path.knots) * jnp.exp(-2 * path.log_step) + path.knots * jnp.exp(-2 * log_step)
+    return path._replace(log_step=-0.5 * jnp.log(precision))

@@ -7,6 +7,7 @@ import functools
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ReshapeTransform
 
 from bayes_jax import density
@@ -88,6 +89,24 @@ def build_mixture(config: MixtureConfig, spec: ObservationSpec) -> System:
     return System(generative=mixture.generative, init=init, fit=fit)
 
 
+class FlatRows(dist.TransformedDistribution):
+    """Bits row by row as one vector.
+
+    Attributes:
+        base_dist: of the rows.
+    """
+
+    def __init__(self, rows: hmm.HiddenMarkov, width: int):
+        shape = (rows.num_steps, width)
+        flatten = ReshapeTransform((rows.num_steps * width,), shape)
+        super().__init__(rows, flatten)
+
+    @property
+    def support(self):
+        """Bits, which the transform alone does not say."""
+        return constraints.independent(constraints.boolean, 1)
+
+
 @functools.cache
 def build_hmm(config: HMMConfig, spec: ObservationSpec) -> System:
     """A hidden Markov model whose steps are the rows of an image, by EM.
@@ -105,7 +124,6 @@ def build_hmm(config: HMMConfig, spec: ObservationSpec) -> System:
     if spec.head != "bernoulli":
         raise InputError(f"hmm on a {spec.head} head: expected observation bernoulli")
     shape = spec.image_shape or (spec.dim, 1)
-    flatten = ReshapeTransform((spec.dim,), shape)
 
     def fit(key, x):
         return hmm.fit_params(key, x.reshape(-1, *shape), num_states=config.num_states)
@@ -116,8 +134,7 @@ def build_hmm(config: HMMConfig, spec: ObservationSpec) -> System:
         return hmm.BernoulliHMM(jnp.zeros(num), jnp.zeros((num, num)), jnp.zeros((num, shape[1])))
 
     def generative(params):
-        rows = hmm.HiddenMarkov(params, shape[0])
-        return density.generative(dist.TransformedDistribution(rows, flatten))
+        return density.generative(FlatRows(hmm.HiddenMarkov(params, shape[0]), shape[1]))
 
     return System(generative=generative, init=init, fit=fit)
 

@@ -16,9 +16,9 @@ import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, PyTree
 
-from bayes_jax.annealing import annealed_evidence
+from bayes_jax.annealing import annealed_model
 from bayes_jax.errors import InputError
-from bayes_jax.model import GenerativeModel, LatentModel, simulate
+from bayes_jax.model import LatentModel
 from vae_jax import adversarial
 from vae_jax.configs import GANConfig, ObservationSpec
 from vae_jax.likelihoods.binary import MIN_PROBABILITY, bernoulli_features
@@ -38,9 +38,6 @@ _LOSSES = {
     ),
     "wasserstein": (adversarial.wasserstein_critic, adversarial.wasserstein_generator),
 }
-NUM_TEMPERATURES = 1000
-"""Of the annealing from the prior, for there is no guide."""
-_EVIDENCE_BATCH = 256
 
 
 class Player(NamedTuple):
@@ -143,13 +140,21 @@ def build_gan(config: GANConfig, spec: ObservationSpec) -> System:
         average = jax.tree.map(
             lambda old, new: decay * old + (1 - decay) * new, state.average, moved.params
         )
-        score = jnp.mean(adversarial.energy_score(batch, draw(moved.params, key_score, len(batch))))
+        samples = draw(moved.params, key_score, max(2, len(batch)))
+        score = jnp.mean(adversarial.energy_score(batch, samples))
         metrics = {"objective": -score, "critic_loss": loss}
         return state._replace(generator=moved, average=average, count=state.count + 1), metrics
 
     def evaluate(state, key, batch):
-        samples = draw(state.average, key, _NUM_SCORED)
+        key_draw, key_bits = jax.random.split(key)
+        samples = images(key_bits, draw(state.average, key_draw, _NUM_SCORED))
         return {"objective": -adversarial.energy_score(batch, samples)}
+
+    def images(key, means):
+        """Grey images are the means themselves; bits are drawn."""
+        if spec.head == "gaussian":
+            return means
+        return jax.random.bernoulli(key, means).astype(means.dtype)
 
     def decode(params, z):
         mean = generate(params, z)
@@ -160,20 +165,16 @@ def build_gan(config: GANConfig, spec: ObservationSpec) -> System:
 
     def generative(state):
         latent = LatentModel(standard_normal(config.latent_dim), Partial(decode, state.average))
-        return GenerativeModel(
-            sample=lambda key, num: simulate(key, latent, num)[1],
-            log_evidence=lambda key, x: annealed_evidence(
-                key,
-                latent,
-                x,
-                num_temperatures=NUM_TEMPERATURES,
-                schedule="adaptive",
-                batch_size=_EVIDENCE_BATCH,
-            ),
-            latent=latent,
-        )
+        annealed = annealed_model(latent, schedule="adaptive")
+        return annealed._replace(sample=partial(_sample, images, draw, state.average))
 
     return System(generative, init, step, evaluate, unit="pixels")
+
+
+def _sample(images, draw, params, key, num: int) -> Float[Array, "num dim"]:
+    """What the generator makes; the noise around it only lends it an evidence."""
+    key_draw, key_bits = jax.random.split(key)
+    return images(key_bits, draw(params, key_draw, num))
 
 
 def _moved(adam, player: Player, gradient, learning_rate: float | Float[Array, ""]) -> Player:

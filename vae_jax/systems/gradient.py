@@ -38,6 +38,7 @@ def gradient_system(
     optimizer: OptimizerConfig = _PLAIN,
     step_terms: Callable | None = None,
     unit_terms: Callable | None = None,
+    num_at_once: int | None = None,
 ) -> System:
     """Maximise the batch mean of `terms(params, key, x, step).objective` by Adam.
 
@@ -50,6 +51,7 @@ def gradient_system(
         step_terms: what a step differentiates, where that is a cheaper form of `terms`.
         unit_terms: `(params, key, x) -> dict` of what the latent units of ONE x say, for
             evaluation.
+        num_at_once: examples evaluated at once, which bounds the memory; all if None.
 
     Returns:
         The system; its metrics are the fields of `terms`. Where params are averaged, `evaluate`
@@ -70,7 +72,7 @@ def gradient_system(
 
     def evaluate(state, key, batch):
         params = kept_params(state)
-        metrics = _batch_terms(terms, params, key, batch, jnp.inf)
+        metrics = _batch_terms(terms, params, key, batch, jnp.inf, num_at_once)
         return metrics | units_of(params, key, batch)
 
     def units_of(params, key, batch):
@@ -133,9 +135,14 @@ def _zero_of(firsts):
     return jnp.where(jnp.isnan(nothing), 0.0, nothing)
 
 
-def _batch_terms(terms, params, key, batch, step):
-    each = jax.vmap(terms, (None, 0, 0, None))(params, _keys(key, batch), batch, step)
-    return each._asdict()
+def _batch_terms(terms, params, key, batch, step, num_at_once=None):
+    def one(example):
+        return terms(params, *example, step)._asdict()
+
+    examples = _keys(key, batch), batch
+    if num_at_once is None:
+        return jax.vmap(one)(examples)
+    return jax.lax.map(one, examples, batch_size=num_at_once)
 
 
 def _keys(key, batch):

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from numpyro.distributions.kl import kl_divergence
 
-from bayes_jax.annealing import annealed_evidence
+from bayes_jax.annealing import annealed_model
 from bayes_jax.errors import InputError
 from bayes_jax.exact import linear_gaussian
-from bayes_jax.model import GenerativeModel, LatentModel, simulate
+from bayes_jax.model import LatentModel
 from vae_jax import posteriors
 from vae_jax.configs import (
     LinearVAEConfig,
@@ -37,9 +37,6 @@ from vae_jax.posteriors import make_posterior
 from vae_jax.priors import make_prior
 from vae_jax.systems.base import System
 from vae_jax.systems.gradient import gradient_system
-
-# Images annealed at once: a whole test split with all its chains need not fit into memory.
-EVIDENCE_BATCH = 256
 
 
 class Family(NamedTuple):
@@ -82,15 +79,7 @@ def build_vae(config: VAEConfig, spec: ObservationSpec) -> System:
         return unit_terms(key, family.guide(params)(x), family.latent(params).prior)
 
     def generative(params):
-        latent, guide = family.latent(params), family.guide(params)
-        return GenerativeModel(
-            sample=lambda key, num: simulate(key, latent, num)[1],
-            log_evidence=lambda key, x: annealed_evidence(
-                key, latent, x, guide=guide, batch_size=EVIDENCE_BATCH
-            ),
-            latent=latent,
-            guide=guide,
-        )
+        return annealed_model(family.latent(params), guide=family.guide(params))
 
     return gradient_system(
         init=family.init,

@@ -110,7 +110,7 @@ class MaskedDense(nn.Module):
     use_bias: bool = True
 
     def setup(self):
-        """The kernel, scaled by how many inputs each output has."""
+        """The kernel, scaled by the number of inputs, those masked away included."""
         self.kernel = self.param("kernel", nn.initializers.lecun_normal(), self.mask.shape)
         if self.use_bias:
             self.bias = self.param("bias", nn.initializers.zeros, self.mask.shape[1:])

@@ -34,7 +34,9 @@ class CausalTransformer(nn.Module):
         self.positions = self.param("positions", small, (self.dim, self.width))
         self.embedding = nn.Dense(self.width)
         self.of_context = Given(self.width)
-        self.blocks = [Block(self.width, self.num_heads) for _ in range(self.num_layers)]
+        # Recomputed in the backward pass: the attention of one block is in memory, not of all.
+        block = nn.remat(Block)
+        self.blocks = [block(self.width, self.num_heads) for _ in range(self.num_layers)]
         self.norm = nn.LayerNorm()
         self.features = nn.Dense(self.num_per_pixel, use_bias=False)
         self.output = Offset(self.dim * self.num_per_pixel)
