@@ -26,7 +26,9 @@ class WeightPosteriorConfig:
         num_epochs_between: members.
         prior_scale: standard deviation of biases; that of other weights is divided by the root of
             the number of inputs of their unit.
-        temperature: of the posterior that is drawn from: 1 is Bayes' rule, less is colder.
+        temperature: of the posterior that is drawn from. 1 is Bayes' rule; colder ones predict
+            better where a network has more weights than data (Wenzel et al. 2020, arXiv
+            2002.02405). Noise of the gradients adds to it: `heat` among the metrics of training.
         step_size: of sghmc, in standard deviations of a weight.
         friction: of sghmc; 1 forgets the velocity in 1 / step_size steps.
     """
@@ -35,8 +37,8 @@ class WeightPosteriorConfig:
     num_members: int = 10
     num_warmup_epochs: int = 100
     num_epochs_between: int = 5
-    prior_scale: float = 2.0
-    temperature: float = 1.0
+    prior_scale: float = 5.0
+    temperature: float = 0.1
     step_size: float = 0.05
     friction: float = 3.0
 
