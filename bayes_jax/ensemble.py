@@ -3,10 +3,12 @@
 With members theta_1 ... theta_S that stand for a posterior over weights, and a prior of z that they
 share, the predictive density of a new x is
 
-    p(x | data) = (1/S) sum_s int p(z) p(x | z, theta_s) dz = int p(z) (1/S) sum_s p(x | z, theta_s) dz
+    p(x | data) = (1/S) sum_s int p(z) p(x | z, theta_s) dz
+                = int p(z) (1/S) sum_s p(x | z, theta_s) dz
 
 so the ensemble is a `LatentModel` whose likelihood averages its members - in probability, never in
-nats - and every engine runs on it. What bounds its evidence bounds log p(x | data) of these members.
+nats - and every engine runs on it: a stochastic lower bound of its evidence is one of
+log p(x | data), as far as the members stand for the posterior.
 """
 
 from functools import partial
@@ -102,7 +104,7 @@ class Disagreement(NamedTuple):
         log_evidence: log p(x | theta_s), bounded from below in expectation, `[batch, member]`.
         predictive: log (1/S) sum_s p(x | theta_s), likewise, `[batch]`.
         information: predictive - mean log_evidence in nats, never negative, `[batch]`: what the
-            average gains over a typical member. 0 where weights that the data allow all agree.
+            average gains over a typical member. 0 where all weights that the data allow agree.
         variance: of log_evidence over members, in squared nats, `[batch]`.
         waic: mean log_evidence - variance, `[batch]`: low where members are unsure of x or agree
             that it is improbable (Choi, Jang, Alemi 2018, arXiv 1810.01392).

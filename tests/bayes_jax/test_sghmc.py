@@ -1,4 +1,4 @@
-"""Stochastic gradient HMC: stationary moments of Gaussian targets, exact and with noisy gradients."""
+"""Stochastic gradient HMC: moments of Gaussian targets, under exact and noisy gradients."""
 
 from functools import partial
 

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 import bayes_jax
 from bayes_jax.ensemble import disagreement
+from bayes_jax.errors import InputError
 from bayes_jax.estimates import log_mean_exp
 from vae_jax import training
 from vae_jax.configs import (
@@ -24,6 +25,7 @@ from vae_jax.data.arrays import load
 from vae_jax.systems import build
 from vae_jax.systems.bayesian_decoder import posterior_scale
 from vae_jax.systems.gradient import GradientState
+from vae_jax.weight_choice import choose_weights
 
 KEY = jax.random.key(5)
 BITS = ObservationSpec(6, "bernoulli")
@@ -261,6 +263,26 @@ def test_a_run_that_goes_on_is_the_unbroken_one():
 def test_objectives_that_bound_nothing_are_refused():
     with pytest.raises(ConfigError, match="objective is 'beta': expected elbo or iwae or stl or d"):
         BayesianDecoderConfig(objective=ObjectiveConfig("beta"))
+
+
+def test_the_weights_with_most_evidence_on_held_out_images_are_chosen():
+    """A prior so narrow that the pixels' means cannot be said, beside a wide one."""
+    x = np.repeat(np.asarray(bits(1)), 60, axis=0)
+    candidates = [WeightPosteriorConfig(prior_scale=scale) for scale in (0.01, 3.0)]
+    config, results = choose_weights(
+        KEY,
+        BayesianDecoderConfig(2, ()),
+        candidates,
+        x,
+        x[:20],
+        spec=BITS,
+        loop=TrainConfig(num_epochs=30, batch_size=10, learning_rate=0.03),
+    )
+    values = [result.progress.best_objective for result in results]
+    assert config == BayesianDecoderConfig(2, (), weights=candidates[np.argmax(values)])
+    assert config.weights.prior_scale == 3.0
+    with pytest.raises(InputError, match="candidates is empty"):
+        choose_weights(KEY, config, [], x, x, spec=BITS, loop=TrainConfig())
 
 
 # --- digits --------------------------------------------------------------------------------------

@@ -63,7 +63,6 @@ BAD = [
     (configs.GANConfig, "scale", 0.0),
     (configs.BayesianDecoderConfig, "latent_dim", 0),
     (configs.BayesianDecoderConfig, "hidden_dims", (0,)),
-    (configs.WeightPosteriorConfig, "name", "dropout"),
     (configs.WeightPosteriorConfig, "num_members", 0),
     (configs.WeightPosteriorConfig, "num_warmup_epochs", 0),
     (configs.WeightPosteriorConfig, "num_epochs_between", 0),

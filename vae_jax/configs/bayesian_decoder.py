@@ -19,8 +19,8 @@ class WeightPosteriorConfig:
     """Prior and posterior of a decoder's weights, and how members are drawn from it.
 
     Attributes:
-        name: sghmc (all weights by stochastic gradient Hamiltonian Monte Carlo), laplace (a diagonal
-            Gaussian around the mode).
+        name: sghmc (a chain by stochastic gradient Hamiltonian Monte Carlo), laplace (a diagonal
+            Gaussian around the mode); both of all weights.
         num_members: kept, the newest.
         num_warmup_epochs: towards the mode by Adam, before weights are drawn.
         num_epochs_between: members.

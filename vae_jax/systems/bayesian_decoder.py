@@ -11,7 +11,6 @@ stands for it, so that what the guide lacks is part of the posterior too.
 import functools
 import math
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import jax
