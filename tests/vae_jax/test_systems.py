@@ -18,6 +18,7 @@ from bayes_jax.exact import linear_gaussian
 from vae_jax import checkpoints, objectives, training
 from vae_jax.configs import (
     AutoregressiveConfig,
+    BayesianDecoderConfig,
     DeepLatentConfig,
     FactorAnalysisConfig,
     GANConfig,
@@ -30,6 +31,7 @@ from vae_jax.configs import (
     PPCAConfig,
     TrainConfig,
     VAEConfig,
+    WeightPosteriorConfig,
 )
 from vae_jax.systems import SYSTEMS, build, vae
 from vae_jax.systems.base import training_data
@@ -42,6 +44,9 @@ SMALL = {
     "vae": VAEConfig(2, (16,)),
     "iwae": IWAEConfig(2, (16,), ObjectiveConfig("iwae", num_samples=3)),
     "autoregressive": AutoregressiveConfig(hidden_dims=(16,)),
+    "bayesian_decoder": BayesianDecoderConfig(
+        2, (16,), weights=WeightPosteriorConfig(num_members=3)
+    ),
     "deep_latent": DeepLatentConfig(2, (16,)),
     "gan": GANConfig(2, (16,)),
     "linear_vae": LinearVAEConfig(4),
@@ -123,7 +128,8 @@ def test_equal_configs_build_the_same_system(name, spec):
 
 def test_unknown_system_lists_the_known_ones():
     with pytest.raises(
-        InputError, match=r"'gan2'.*vae, iwae, autoregressive, deep_latent, gan"
+        InputError,
+        match=r"'gan2'.*vae, iwae, autoregressive, bayesian_decoder, deep_latent, gan",
     ) as error:
         build("gan2", VAEConfig(), BERNOULLI)
     assert "\n" not in str(error.value)

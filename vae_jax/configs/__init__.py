@@ -4,6 +4,11 @@ Configs are hashable, cross no `jit` and never enter the mathematics: builders r
 """
 
 from vae_jax.configs.autoregressive import AutoregressiveConfig, CausalName
+from vae_jax.configs.bayesian_decoder import (
+    BayesianDecoderConfig,
+    WeightPosteriorConfig,
+    WeightPosteriorName,
+)
 from vae_jax.configs.checks import ConfigError
 from vae_jax.configs.comparison import CompareConfig, InferenceBudget
 from vae_jax.configs.data import REPRESENTATIONS, DataConfig, Head, ObservationSpec, Track
@@ -35,6 +40,7 @@ __all__ = [
     "REPRESENTATIONS",
     "Adversary",
     "AutoregressiveConfig",
+    "BayesianDecoderConfig",
     "CausalName",
     "CompareConfig",
     "ComputeDtype",
@@ -63,4 +69,6 @@ __all__ = [
     "Track",
     "TrainConfig",
     "VAEConfig",
+    "WeightPosteriorConfig",
+    "WeightPosteriorName",
 ]

@@ -12,6 +12,10 @@ SYSTEMS = {
         configs.AutoregressiveConfig,
         "vae_jax.systems.autoregressive:build_autoregressive",
     ),
+    "bayesian_decoder": (
+        configs.BayesianDecoderConfig,
+        "vae_jax.systems.bayesian_decoder:build_bayesian_decoder",
+    ),
     "deep_latent": (
         configs.DeepLatentConfig,
         "vae_jax.systems.deep_latent:build_deep_latent",
