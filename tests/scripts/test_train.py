@@ -23,8 +23,8 @@ def rows_of(folder, table="training"):
 def test_help_is_quick_and_names_every_system(help_of):
     text = help_of("train")
     assert (
-        "{vae,iwae,autoregressive,deep_latent,gan,linear_vae,ppca,factor_analysis,hmm,mixture}"
-        in text
+        "{vae,iwae,autoregressive,deep_latent,gan,linear_vae,ppca,factor_analysis,hmm,mixture,"
+        "mixture_of_factor_analysers}" in text
     )
     assert "--train.num-epochs" in text
 

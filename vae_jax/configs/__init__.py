@@ -13,6 +13,7 @@ from vae_jax.configs.exact import (
     HMMConfig,
     LinearVAEConfig,
     MixtureConfig,
+    MixtureOfFactorAnalysersConfig,
     PPCAConfig,
 )
 from vae_jax.configs.gan import Adversary, GANConfig
@@ -49,6 +50,7 @@ __all__ = [
     "InferenceBudget",
     "LinearVAEConfig",
     "MixtureConfig",
+    "MixtureOfFactorAnalysersConfig",
     "NetworkConfig",
     "NetworkName",
     "Objective",
