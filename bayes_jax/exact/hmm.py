@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from numpyro.distributions import constraints
 
 from bayes_jax.errors import InputError
+from bayes_jax.exact.climb import best_climb
 
 _BATCH = 1024  # sequences in memory at once
 
@@ -215,20 +216,12 @@ def fit_params(
 
 @partial(jax.jit, static_argnums=5)
 def _fit(starts, x, lengths, pseudo_count, tolerance, num_iterations):
-    def climb(start):
-        def one_more(carry):
-            params, value, _, num = carry
-            params, new_value = _em_step(params, x, lengths, pseudo_count)
-            return params, new_value, new_value - value, num + 1
-
-        def unfinished(carry):
-            return (carry[2] >= tolerance) & (carry[3] < num_iterations)
-
-        infinity = jnp.asarray(jnp.inf, float)
-        return jax.lax.while_loop(unfinished, one_more, (start, -infinity, infinity, 0))[:2]
-
-    params, values = jax.vmap(climb)(starts)
-    return jax.tree.map(lambda leaf: leaf[jnp.nanargmax(values)], params)
+    return best_climb(
+        lambda params: _em_step(params, x, lengths, pseudo_count),
+        starts,
+        tolerance=tolerance,
+        num_iterations=num_iterations,
+    )
 
 
 def _em_step(params: HMM, x, lengths, pseudo_count):

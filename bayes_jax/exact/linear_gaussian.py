@@ -6,6 +6,7 @@ https://doi.org/10.1111/1467-9868.00196), factor analysis has one for each. Func
 ONE x and are pure; no matrix of size dim x dim is inverted.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jax.scipy.linalg import solve
+from jax.scipy.linalg import cho_solve, solve
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Num
 
@@ -191,16 +192,32 @@ def _posterior(params, x, missing) -> dist.MultivariateNormal:
     return dist.MultivariateNormal(loc, precision_matrix=precision)
 
 
-@_exact_products
 def log_evidence(params: LinearGaussian, x: Observation) -> Float[Array, ""]:
-    """log N(x; mean, W W' + diag(variance)) in nats, for one x.
+    """log N(x; mean, W W' + diag(variance)) in nats, for one x."""
+    return log_evidences(params, x[None])[0]
 
-    Computed as log p(x, z) - log p(z | x), which is the same at every z, at the posterior mean:
-    there x enters through squared residuals only, so small noise variances cancel no digits.
+
+@_exact_products
+def log_evidences(params: LinearGaussian, x: Observations) -> Float[Array, " num"]:
+    """`log_evidence` of a batch, for which what is the same for every x is computed once.
+
+    It is log p(x, z) - log p(z | x), the same at every z, at the posterior mean: there x enters
+    through squared residuals only, so small noise variances cancel no digits. With P the precision
+    of p(z | x), -2 log p(x) = |z|^2 + |x - W z - mean|^2 / variance + log |P| + log |2 pi V|.
+
+    Args:
+        params: the model, V = diag(variance).
+        x: observations.
     """
-    latent, exact = latent_model(params), posterior(params, x)
-    z = exact.loc
-    return latent.prior.log_prob(z) + latent.likelihood(z).log_prob(x) - exact.log_prob(z)
+    weight = params.loading / params.variance[:, None]
+    precision = jnp.eye(weight.shape[1], dtype=weight.dtype) + params.loading.T @ weight
+    factor = jnp.linalg.cholesky(precision)
+    centred = x - params.mean
+    z = centred @ cho_solve((factor, True), weight.T).T
+    residual = centred - z @ params.loading.T
+    square = jnp.sum(z**2, axis=1) + residual**2 @ (1 / params.variance)
+    log_determinant = 2 * jnp.sum(jnp.log(jnp.diag(factor)))
+    return -0.5 * (square + log_determinant + jnp.sum(jnp.log(2 * jnp.pi * params.variance)))
 
 
 @_exact_products
@@ -227,9 +244,7 @@ def conditional(
     )
 
 
-@jax.jit
-def _batch_log_evidence(params, x):
-    return jax.vmap(log_evidence, (None, 0))(params, x)
+_batch_log_evidence = jax.jit(log_evidences)
 
 
 def _check_data(x, latent_dim: int) -> None:
@@ -246,21 +261,24 @@ def _check_data(x, latent_dim: int) -> None:
 @partial(jax.jit, static_argnums=2)
 @_exact_products
 def _fit_isotropic(x, min_variance, latent_dim) -> LinearGaussian:
-    return _closed_form(jnp.mean(x, axis=0), _covariance(x), min_variance, latent_dim)
+    return closed_form(jnp.mean(x, axis=0), _covariance(x), min_variance, latent_dim)
 
 
 @partial(jax.jit, static_argnums=4)
 @_exact_products
 def _fit_diagonal(x, min_variance, num_checks, tolerance, latent_dim) -> LinearGaussian:
     covariance = _covariance(x)
-    start = _closed_form(jnp.mean(x, axis=0), covariance, min_variance, latent_dim)
+    start = closed_form(jnp.mean(x, axis=0), covariance, min_variance, latent_dim)
     rest = jnp.diag(covariance) - jnp.sum(start.loading**2, axis=1)
     start = start._replace(variance=jnp.maximum(rest, min_variance))
+
+    def step(params):
+        return em_step(params, partial(jnp.matmul, covariance), jnp.diag(covariance), min_variance)
 
     def climb(state):
         params, value, _, num = state
         params, _ = jax.lax.scan(
-            lambda params, _: (_em_step(params, covariance, min_variance), None),
+            lambda params, _: (step(params), None),
             params,
             length=_STEPS_PER_CHECK,
         )
@@ -281,7 +299,13 @@ def _covariance(x) -> Float[Array, "dim dim"]:
     return centred.T @ centred / x.shape[0]
 
 
-def _closed_form(mean, covariance, min_variance, latent_dim) -> LinearGaussian:
+def closed_form(
+    mean: Float[Array, " dim"],
+    covariance: Float[Array, "dim dim"],
+    min_variance: Float[Array, ""] | float,
+    latent_dim: int,
+) -> LinearGaussian:
+    """PPCA of these moments, the floor of the noise variance kept."""
     eigenvalues, directions = jnp.linalg.eigh(covariance)
     variance = jnp.maximum(jnp.mean(eigenvalues[:-latent_dim]), min_variance)
     signal = jnp.maximum(eigenvalues[-latent_dim:] - variance, 0)
@@ -289,13 +313,27 @@ def _closed_form(mean, covariance, min_variance, latent_dim) -> LinearGaussian:
     return LinearGaussian(loading, mean, jnp.full_like(mean, variance))
 
 
-def _em_step(params, covariance, min_variance) -> LinearGaussian:
+def em_step(
+    params: LinearGaussian,
+    covariance_times: Callable,
+    pixel_variance: Float[Array, " dim"],
+    min_variance: Float[Array, ""] | float,
+) -> LinearGaussian:
+    """One step of parameter-expanded EM, the mean kept. Traced: callers carry the `jit`.
+
+    Args:
+        params: where it starts.
+        covariance_times: `[dim, latent]` -> S times it, S the second moment of x - mean; so that
+            who has S only as a product of data need not form it.
+        pixel_variance: the diagonal of S.
+        min_variance: floor of the noise variance.
+    """
     weight = params.loading / params.variance[:, None]
     latent_covariance = jnp.linalg.inv(jnp.eye(weight.shape[1]) + params.loading.T @ weight)
-    cross = covariance @ weight @ latent_covariance  # mean over x of (x - mean) E[z | x]'
+    cross = covariance_times(weight) @ latent_covariance  # mean over x of (x - mean) E[z | x]'
     second_moment = latent_covariance + latent_covariance @ weight.T @ cross  # of E[z z' | x]
     loading = solve(second_moment, cross.T, assume_a="pos").T
-    residual = jnp.diag(covariance) - jnp.sum(loading * cross, axis=1)
+    residual = pixel_variance - jnp.sum(loading * cross, axis=1)
     return LinearGaussian(
         # PX-EM: the M step of a model with z ~ N(0, R) has R = second_moment; put it back into W.
         loading @ jnp.linalg.cholesky(second_moment),

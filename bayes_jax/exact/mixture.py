@@ -18,6 +18,15 @@ from numpyro.distributions import constraints
 
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import exact_evidence
+from bayes_jax.exact.climb import best_climb
+from bayes_jax.exact.mixture_em import (
+    check_counts,
+    check_support,
+    em_step,
+    first_responsibilities,
+    log_weights_of,
+    shares_of,
+)
 from bayes_jax.model import GenerativeModel
 
 Observation = Num[Array | np.ndarray, " dim"]
@@ -58,7 +67,7 @@ class BernoulliMixture(NamedTuple):
         counts = jnp.sum(responsibilities, axis=0)
         ones = responsibilities.T @ x + pseudo_count
         probs = ones / (counts + 2 * pseudo_count)[:, None]
-        return cls(_log_weights(counts), logit(probs))
+        return cls(log_weights_of(counts), logit(probs))
 
 
 class DiagonalGaussianMixture(NamedTuple):
@@ -91,7 +100,7 @@ class DiagonalGaussianMixture(NamedTuple):
     @classmethod
     def maximise(cls, responsibilities, x, min_variance):
         """The M step: weighted means and variances, the latter no lower than the floor."""
-        shares, log_weights = _shares(responsibilities)
+        shares, log_weights = shares_of(responsibilities)
         loc = shares @ x
         variance = jax.lax.map(lambda c: c[0] @ (x - c[1]) ** 2, (shares, loc))
         return cls(log_weights, loc, jnp.maximum(variance, min_variance))
@@ -127,7 +136,7 @@ class FullGaussianMixture(NamedTuple):
     @classmethod
     def maximise(cls, responsibilities, x, min_variance):
         """The M step: weighted means and covariances, no eigenvalue lower than the floor."""
-        shares, log_weights = _shares(responsibilities)
+        shares, log_weights = shares_of(responsibilities)
         loc = shares @ x
         scatter = jax.lax.map(lambda c: (c[0] * (x - c[1]).T) @ (x - c[1]), (shares, loc))
         eigenvalues, directions = jnp.linalg.eigh(scatter)
@@ -212,8 +221,8 @@ def fit_params(
         known = ", ".join("/".join(names) for names in _FAMILIES)
         raise InputError(f"likelihood/covariance is {likelihood}/{covariance}: expected {known}")
     x = jnp.asarray(x, jnp.result_type(float))
-    _check_support(family, x)
-    _check_counts(x, num_components, num_restarts, num_iterations)
+    check_support(family.support, x)
+    check_counts(len(x), num_components, num_restarts, num_iterations)
     smoothing = pseudo_count if family is BernoulliMixture else min_variance
     if not smoothing > 0:
         raise InputError(
@@ -236,7 +245,7 @@ def generative(params: Mixture) -> GenerativeModel:
         (dim,) = params.components().event_shape
         if x.ndim != 2 or x.shape[1] != dim:
             raise InputError(f"x has shape {x.shape}: expected [batch, {dim}]")
-        _check_support(params, x)
+        check_support(params.support, x)
         return exact_evidence(_batch_log_evidence(params, x))
 
     return GenerativeModel(sample, evidence, posterior=Partial(posterior, params))
@@ -282,61 +291,15 @@ def _batch_log_evidence(params, x):
 @partial(jax.jit, static_argnums=(5, 6))
 @_exact_products
 def _fit(keys, x, smoothing, tolerance, num_iterations, num_components, family) -> Mixture:
-    def expectation_maximization(key):
-        start = family.maximise(_first_responsibilities(key, x, num_components), x, smoothing)
+    def start(key):
+        return family.maximise(first_responsibilities(key, x, num_components), x, smoothing)
 
-        def climb(state):
-            params, value, _, num = state
-            params, new_value = _em_step(params, x, smoothing)
-            return params, new_value, new_value - value, num + 1
-
-        def unfinished(state):
-            return (state[2] >= tolerance) & (state[3] < num_iterations)
-
-        infinity = jnp.asarray(jnp.inf, x.dtype)
-        state = (start, -infinity, infinity, jnp.asarray(0))
-        return jax.lax.while_loop(unfinished, climb, state)[:2]
-
-    params, values = jax.vmap(expectation_maximization)(keys)
-    return jax.tree.map(lambda leaf: leaf[jnp.argmax(values)], params)
-
-
-def _em_step(params, x, smoothing):
-    """New params, and the objective of the OLD ones in nats per observation."""
-    log_joint = params.log_weights + params.log_probs(x)
-    log_evidence = logsumexp(log_joint, axis=1)
-    objective = jnp.mean(log_evidence) + params.log_prior(smoothing) / x.shape[0]
-    responsibilities = jnp.exp(log_joint - log_evidence[:, None])
-    return type(params).maximise(responsibilities, x, smoothing), objective
-
-
-def _first_responsibilities(key, x, num_components) -> Float[Array, "num component"]:
-    """Each x to the nearest of centres drawn far from each other (k-means++)."""
-
-    def distance(centre):
-        return jnp.sum((x - centre) ** 2, axis=1)
-
-    def choose(nearest, key):
-        centre = x[jax.random.categorical(key, jnp.log(nearest))]
-        return jnp.minimum(nearest, distance(centre)), centre
-
-    nowhere = jnp.full(x.shape[0], jnp.finfo(x.dtype).max)
-    _, centres = jax.lax.scan(choose, nowhere, jax.random.split(key, num_components))
-    nearest = jnp.argmin(jax.lax.map(distance, centres), axis=0)
-    return jax.nn.one_hot(nearest, num_components, dtype=x.dtype)
-
-
-def _shares(responsibilities):
-    """Weights of the observations within each component, `[component, num]`, and log w_k."""
-    counts = jnp.sum(responsibilities, axis=0)
-    shares = responsibilities / jnp.maximum(counts, jnp.finfo(counts.dtype).tiny)
-    return shares.T, _log_weights(counts)
-
-
-def _log_weights(counts):
-    # A component that has lost all its observations stays at a weight of next to nothing.
-    counts = jnp.maximum(counts, jnp.finfo(counts.dtype).eps)
-    return jnp.log(counts) - jnp.log(jnp.sum(counts))
+    return best_climb(
+        lambda params: em_step(params, x, smoothing),
+        jax.vmap(start)(keys),
+        tolerance=tolerance,
+        num_iterations=num_iterations,
+    )
 
 
 def _log_probs_by_component(params, x):
@@ -349,22 +312,3 @@ def _cholesky_of_square(root):
     upper = jnp.linalg.qr(jnp.swapaxes(root, -1, -2), mode="r")
     sign = jnp.sign(jnp.diagonal(upper, axis1=-2, axis2=-1))
     return jnp.swapaxes(sign[..., None] * upper, -1, -2)
-
-
-def _check_support(family, x) -> None:
-    inside = jnp.all(family.support(x), axis=-1)
-    if not bool(jnp.all(inside)):
-        expected = "0 and 1" if family.support is constraints.boolean else "finite numbers"
-        raise InputError(
-            f"x[{int(jnp.argmin(inside))}] holds something else than {expected}: "
-            f"{int(jnp.sum(~inside))} of {len(x)} observations are not usable"
-        )
-
-
-def _check_counts(x, num_components, num_restarts, num_iterations) -> None:
-    num = x.shape[0]
-    if not 1 <= num_components <= num:
-        raise InputError(f"num_components is {num_components}: expected 1 to {num}, x's number")
-    for name, value in (("num_restarts", num_restarts), ("num_iterations", num_iterations)):
-        if value < 1:
-            raise InputError(f"{name} is {value}: expected at least 1")

@@ -26,6 +26,7 @@ from vae_jax.configs import (
     IWAEConfig,
     LinearVAEConfig,
     MixtureConfig,
+    MixtureOfFactorAnalysersConfig,
     ObjectiveConfig,
     ObservationSpec,
     PPCAConfig,
@@ -54,8 +55,9 @@ SMALL = {
     "factor_analysis": FactorAnalysisConfig(4),
     "hmm": HMMConfig(3),
     "mixture": MixtureConfig(3),
+    "mixture_of_factor_analysers": MixtureOfFactorAnalysersConfig(3, 2),
 }
-OF_GREY = ("linear_vae", "ppca", "factor_analysis")
+OF_GREY = ("linear_vae", "ppca", "factor_analysis", "mixture_of_factor_analysers")
 CASES = [(name, BERNOULLI) for name in SMALL if name not in OF_GREY]
 CASES += [(name, GAUSSIAN) for name in SMALL if name not in ("iwae", "hmm")]
 GRADIENT_CASES = [case for case in CASES if case[0] in ("vae", "iwae", "linear_vae")]

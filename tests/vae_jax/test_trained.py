@@ -13,6 +13,7 @@ from vae_jax.configs import (
     DataConfig,
     FactorAnalysisConfig,
     MixtureConfig,
+    MixtureOfFactorAnalysersConfig,
     ObservationSpec,
     PPCAConfig,
     TrainConfig,
@@ -176,6 +177,7 @@ EXACT = [
     ("mixture", MixtureConfig(2), "gaussian"),
     ("ppca", PPCAConfig(2), "gaussian"),
     ("factor_analysis", FactorAnalysisConfig(2), "gaussian"),
+    ("mixture_of_factor_analysers", MixtureOfFactorAnalysersConfig(2, 2), "gaussian"),
 ]
 
 

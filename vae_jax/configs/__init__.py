@@ -18,6 +18,7 @@ from vae_jax.configs.exact import (
     HMMConfig,
     LinearVAEConfig,
     MixtureConfig,
+    MixtureOfFactorAnalysersConfig,
     PPCAConfig,
 )
 from vae_jax.configs.gan import Adversary, GANConfig
@@ -55,6 +56,7 @@ __all__ = [
     "InferenceBudget",
     "LinearVAEConfig",
     "MixtureConfig",
+    "MixtureOfFactorAnalysersConfig",
     "NetworkConfig",
     "NetworkName",
     "Objective",

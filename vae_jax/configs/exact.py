@@ -57,6 +57,23 @@ class MixtureConfig:
 
 
 @dataclass(frozen=True)
+class MixtureOfFactorAnalysersConfig:
+    """A mixture of factor analysers by EM.
+
+    Attributes:
+        num_components: number of mixture components.
+        latent_dim: number of latent dimensions of each.
+    """
+
+    num_components: int = 10
+    latent_dim: int = 6
+
+    def __post_init__(self):
+        check(self.num_components >= 1, "num_components", self.num_components, "at least 1")
+        check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
+
+
+@dataclass(frozen=True)
 class HMMConfig:
     """A hidden Markov model of the rows of an image, bits, by EM.
 

@@ -29,6 +29,10 @@ SYSTEMS = {
     ),
     "hmm": (configs.HMMConfig, "vae_jax.systems.exact:build_hmm"),
     "mixture": (configs.MixtureConfig, "vae_jax.systems.exact:build_mixture"),
+    "mixture_of_factor_analysers": (
+        configs.MixtureOfFactorAnalysersConfig,
+        "vae_jax.systems.exact:build_mixture_of_factor_analysers",
+    ),
 }
 """name -> (config, "module:builder"); a builder is `(config, spec: ObservationSpec) -> System`."""
 

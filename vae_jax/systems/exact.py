@@ -1,4 +1,5 @@
-"""Systems whose evidence is exact: PPCA in closed form; by EM factor analysis, mixtures, an HMM.
+"""Systems whose evidence is exact: PPCA in closed form; by EM factor analysis, mixtures (of factor
+analysers too), an HMM.
 
 They wrap `bayes_jax.exact`; their state is its params.
 """
@@ -12,11 +13,12 @@ from numpyro.distributions.transforms import ReshapeTransform
 
 from bayes_jax import density
 from bayes_jax.errors import InputError
-from bayes_jax.exact import hmm, linear_gaussian, mixture
+from bayes_jax.exact import factor_mixture, hmm, linear_gaussian, mixture
 from vae_jax.configs import (
     FactorAnalysisConfig,
     HMMConfig,
     MixtureConfig,
+    MixtureOfFactorAnalysersConfig,
     ObservationSpec,
     PPCAConfig,
 )
@@ -108,6 +110,43 @@ class FlatRows(dist.TransformedDistribution):
 
 
 @functools.cache
+def build_mixture_of_factor_analysers(
+    config: MixtureOfFactorAnalysersConfig, spec: ObservationSpec
+) -> System:
+    """A mixture of factor analysers by EM.
+
+    Args:
+        config: the number of components and the latent dimension of each.
+        spec: the observation, with a Gaussian head.
+
+    Returns:
+        An exact system.
+
+    Raises:
+        InputError: the head is not Gaussian.
+    """
+    _check_gaussian("mixture_of_factor_analysers", spec)
+
+    def fit(key, x):
+        return factor_mixture.fit_params(
+            key,
+            x,
+            num_components=config.num_components,
+            latent_dim=config.latent_dim,
+            min_variance=spec.min_variance,
+        )
+
+    def init(key, batch):
+        del key
+        weights = jnp.full(config.num_components, -jnp.log(config.num_components))
+        mean = jnp.tile(jnp.mean(batch, axis=0), (config.num_components, 1))
+        loading = jnp.zeros((*mean.shape, config.latent_dim))
+        return factor_mixture.FactorMixture(weights, loading, mean, jnp.ones_like(mean))
+
+    return System(generative=factor_mixture.generative, init=init, fit=fit)
+
+
+@functools.cache
 def build_hmm(config: HMMConfig, spec: ObservationSpec) -> System:
     """A hidden Markov model whose steps are the rows of an image, by EM.
 
@@ -140,8 +179,7 @@ def build_hmm(config: HMMConfig, spec: ObservationSpec) -> System:
 
 
 def _linear_gaussian(name: str, noise: str, config: PPCAConfig, spec: ObservationSpec) -> System:
-    if spec.head != "gaussian":
-        raise InputError(f"{name} on a {spec.head} head: expected observation gaussian")
+    _check_gaussian(name, spec)
 
     def fit(key, x):
         del key  # The maximum is found from one fixed start.
@@ -156,3 +194,8 @@ def _linear_gaussian(name: str, noise: str, config: PPCAConfig, spec: Observatio
         return linear_gaussian.LinearGaussian(loading, mean, jnp.ones_like(mean))
 
     return System(generative=linear_gaussian.generative, init=init, fit=fit)
+
+
+def _check_gaussian(name: str, spec: ObservationSpec) -> None:
+    if spec.head != "gaussian":
+        raise InputError(f"{name} on a {spec.head} head: expected observation gaussian")

@@ -17,6 +17,7 @@ from bayes_jax.exact.mixture import (
     DiagonalGaussianMixture,
     FullGaussianMixture,
 )
+from bayes_jax.exact.mixture_em import em_step, first_responsibilities
 
 KEY = jax.random.key(0)
 DIM, COMPONENTS, NUM = 4, 3, 240
@@ -79,7 +80,7 @@ def brute_force_joint(params, x):
 
 
 def objective(params, x, smoothing):
-    return float(jax.jit(mixture._em_step)(params, jnp.asarray(x), smoothing)[1])
+    return float(jax.jit(em_step)(params, jnp.asarray(x), smoothing)[1])
 
 
 def test_evidence_and_responsibilities_equal_enumeration(case):
@@ -126,11 +127,9 @@ def test_em_never_falls_and_the_fit_beats_the_truth(case):
 
     @jax.jit
     def climb(x):
-        first = mixture._first_responsibilities(KEY, x, COMPONENTS)
+        first = first_responsibilities(KEY, x, COMPONENTS)
         start = type(params).maximise(first, x, smoothing)
-        return jax.lax.scan(
-            lambda params, _: mixture._em_step(params, x, smoothing), start, length=40
-        )[1]
+        return jax.lax.scan(lambda params, _: em_step(params, x, smoothing), start, length=40)[1]
 
     values = climb(jnp.asarray(x))
     assert np.all(np.diff(values) > -1e-12)
