@@ -82,7 +82,7 @@ class Noisy(NamedTuple):
 def under_noise(
     key: PRNGKeyArray,
     trained: Trained,
-    validation: Float[Array, "image dim"],
+    validation: Float[Array, "held_out dim"],
     x: Float[Array, "image dim"],
     budget: InferenceBudget,
 ) -> Noisy:
