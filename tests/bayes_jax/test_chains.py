@@ -48,9 +48,13 @@ def run(settings, warm_up_in, sample_in):
     return chains, parts
 
 
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_a_continued_run_draws_what_an_unbroken_one_does(settings):
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long if name == "nuts" else ()) for name in SETTINGS],
+)
+def test_a_continued_run_draws_what_an_unbroken_one_does(name):
     """Through the warm-up's windows and between the kept draws, to the last bit."""
+    settings = SETTINGS[name]
     chains, (whole,) = run(settings, [None], [NUM_SAMPLES])
     continued, parts = run(settings, [7, 13, 20], [11, 19])
     for field in ("z", "log_joint", "energy"):

@@ -115,6 +115,7 @@ else:
 """
 
 
+@pytest.mark.long
 def test_a_thousand_posteriors_fit_into_four_gigabytes():
     """Peak memory of a process of its own; few gradients, for they take no memory."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}

@@ -88,6 +88,7 @@ POSTERIORS = {
     "low_dim_gauss_mix-low_dim_gauss_mix": gaussian_mixture,
     "kilpisjarvi_mod-kilpisjarvi": kilpisjarvi,
 }
+QUICK = {"eight_schools-eight_schools_noncentered", "arK-arK", "kilpisjarvi_mod-kilpisjarvi"}
 
 
 def read_data(folder, name):
@@ -107,7 +108,10 @@ def by_name(sites) -> dict:
     return found
 
 
-@pytest.mark.parametrize("name", POSTERIORS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in POSTERIORS],
+)
 def test_means_are_those_of_the_reference(data_dir, name):
     """Within 4 combined Monte Carlo standard errors, in double precision as Stan's."""
     folder = data_dir / "posteriordb"

@@ -64,8 +64,14 @@ def by_kernel(model, kernel):
     return sampler
 
 
-@pytest.mark.parametrize("kernel", ["hmc", "nuts"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [
+        pytest.param(name, kernel, marks=pytest.mark.long if kernel == "nuts" else ())
+        for name in MODELS
+        for kernel in ("hmc", "nuts")
+    ],
+)
 def test_samplers_are_calibrated(name, kernel):
     model = MODELS[name]()
     found = simulation_based_calibration(

@@ -75,6 +75,7 @@ def in_steps(key, model, guide, x):
     return mcmc.sample(density, x, chains, num_samples=2, settings=settings)[1]
 
 
+SLOW = {"smc_evidence", "nuts from a guide", "inference_gaps"}
 ENGINES = {
     "simulate": lambda key, model, guide, x: simulate(key, model, 2),
     "check_observations": lambda key, model, guide, x: check_observations(model, x),
@@ -135,10 +136,7 @@ def traces_of(engine, arguments) -> int:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.long if name == "smc_evidence" else ())
-        for name in ENGINES
-    ],
+    [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in ENGINES],
 )
 def test_traces(name):
     """None in a second call; in a fresh shape as many as in the first, however many x."""

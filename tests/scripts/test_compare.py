@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vae_jax.comparison.entrants import track
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 LITTLE = [
     "--train.num-epochs", "2", "--budget.num-images", "8",
@@ -17,6 +19,8 @@ LITTLE = [
     "--budget.num-elbo-samples", "50", "--budget.num-reference-draws", "20",
     "--budget.num-simulations", "5",
 ]  # fmt: skip
+TABLES = {"inference", "sandwich", "models", "quality", "commands"}
+NUM_GREY = len(track("gaussian", ("all",)))
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +39,32 @@ def run(compare, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("latent_dim", "num_figures"), [(2, 5), pytest.param(3, 6, marks=pytest.mark.long)]
+    ("latent_dim", "models", "tables", "num_models", "num_figures"),
+    [
+        (2, ("vae", "deep_latent", "ppca"), {*TABLES, "decoders", "noise"}, 3, 6),
+        pytest.param(3, ("core",), TABLES, 5, 7, marks=pytest.mark.long),
+        pytest.param(
+            3, ("all",), {*TABLES, "decoders", "noise"}, NUM_GREY, 7, marks=pytest.mark.long
+        ),
+    ],
 )
-def test_gaussian_track_end_to_end(compare, tmp_path, capsys, latent_dim, num_figures):
+def test_gaussian_track_end_to_end(
+    compare, tmp_path, capsys, latent_dim, models, tables, num_models, num_figures
+):
     """A 2-d latent is inferred once; a larger one beside a 2-d one, whose evidence is exact."""
     out = tmp_path / "run"
     arguments = ["--observation", "gaussian", "--latent-dim", str(latent_dim), "--out", str(out)]
-    assert run(compare, *LITTLE, *arguments) == 0
+    assert run(compare, *LITTLE, *arguments, "--models", *models) == 0
     printed = capsys.readouterr().out
-    names = ("seed VAE (2-d)", f"seed VAE ({latent_dim}-d)", "linear VAE", "PPCA")
-    for name in (*names, "factor analysis"):
+    for name in ("seed VAE (2-d)", f"seed VAE ({latent_dim}-d)", "PPCA"):
         assert name in printed
     results = json.loads((out / "results.json").read_text())
-    tables = {row["table"] for row in results["rows"]}
-    assert tables == {"inference", "sandwich", "models"}
+    assert {row["table"] for row in results["rows"]} == tables
+    numbers = {"model", "method", "log_prob", "stderr", "kind", "num_images", "seconds"}
     for row in results["rows"]:
-        assert {"model", "method", "log_prob", "stderr", "kind", "num_images", "seconds"} <= {*row}
-    assert len([row for row in results["rows"] if row["table"] == "models"]) == 5
+        assert row["table"] in ("quality", "commands") or numbers <= {*row}
+    for table in ("models", "commands"):
+        assert sum(row["table"] == table for row in results["rows"]) == num_models
     page = (out / "report.html").read_text()
     assert "<img" in page
     assert "http" not in page.split("<body")[1].split("data:image")[0]
@@ -99,7 +112,8 @@ def empty(tmp_path):
         (["--data", grey], ["nan.npy", "NaN"]),
         (["--data", truncated], ["short.npz"]),
         (["--data", empty], ["empty.npy", "empty"]),
-        (["--models", "gan"], ["'gan'", "mixture"]),
+        (["--models", "gam"], ["'gam'", "mixture"]),
+        (["--models", "deep_latent"], ["deep_latent", "vae"]),
         (["--models", "ppca"], ["'ppca'", "bernoulli"]),
         (["--observation", "poisson"], ["observation", "poisson"]),
         (["--seeds", "0"], ["seeds is 0"]),

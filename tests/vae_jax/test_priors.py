@@ -61,7 +61,13 @@ def test_density_integrates_to_one_and_is_that_of_its_draws(name):
     assert_lawful(some(name))
 
 
-@pytest.mark.parametrize("family", sorted(set(posteriors.POSTERIORS) - {"mean_field"}))
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=() if name in ("full_rank", "iaf") else pytest.mark.long)
+        for name in sorted(set(posteriors.POSTERIORS) - {"mean_field"})
+    ],
+)
 def test_vamp_is_as_lawful_under_every_posterior(family):
     assert_lawful(some("vamp", guide=flow_guide(family)))
 

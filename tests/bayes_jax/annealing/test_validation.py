@@ -80,7 +80,7 @@ def broad_guide(x):
     [
         (None, "hmc", "sigmoid"),
         (broad_guide, "hmc", "adaptive"),
-        (None, "elliptical", "adaptive"),
+        pytest.param(None, "elliptical", "adaptive", marks=pytest.mark.long),
         (broad_guide, "elliptical", "sigmoid"),
     ],
 )
@@ -147,6 +147,7 @@ def test_certificate_by_hand():
     np.testing.assert_allclose(found.certified, [-2.5 - slack, -1.5 + slack], rtol=1e-6)
 
 
+@pytest.mark.long
 def test_kl_of_resampled_draws_is_below_its_bound():
     """One dimension, few temperatures: the histogram of resampled draws against p(z | x)."""
     reference = REFERENCES["poisson"]()
@@ -177,6 +178,7 @@ def test_kl_of_resampled_draws_is_below_its_bound():
     assert kl - bias < bound + 4 * stderr
 
 
+@pytest.mark.long
 def test_reverse_from_long_hmc_estimates(cases):
     case = cases("nonlinear_bernoulli")
     found = reverse_evidence(
