@@ -3,7 +3,8 @@
 The model is k ~ w, z ~ N(0, I), x | z, k ~ N(W_k z + mean_k, diag(variance_k)), each component a
 `linear_gaussian` of its own. With k summed out, p(x | z) is a mixture and z a continuous latent for
 the engines, whose posterior, a mixture of Gaussians, may have several modes. Ghahramani and Hinton
-share one variance; each component has its own here: on grey digits that gains 6 nats per image.
+share one variance; each component has its own here, for a pixel may be dark in one digit only.
+The mean of p(x | z) averages over k, so that it says little of an image; given k it does.
 
 References:
     Ghahramani, Hinton 1996, "The EM algorithm for mixtures of factor analyzers", CRG-TR-96-1,
@@ -120,9 +121,10 @@ def fit_params(
 ) -> FactorMixture:
     """EM from several k-means++ starts at once; the best is kept.
 
-    A start is PPCA of each cluster. A step takes the means to their maximum with z summed out, then
-    the loadings and the variances one step of parameter-expanded EM up: the likelihood never falls.
-    It costs O(num dim latent) and O(dim latent^2) per component; nothing of size dim x dim is made.
+    A start is PPCA of each cluster, from its covariance. A step takes the means to their maximum
+    with z summed out, then the loadings and the variances one step of parameter-expanded EM up: the
+    likelihood never falls. Each component of a step costs O(num dim latent + dim latent^2), and
+    nothing of size dim x dim is made.
 
     Args:
         key: a PRNG key, of the starts.
