@@ -270,7 +270,9 @@ def test_make_install_is_done_when_it_is_done(tmp_path):
     assert done.stdout == f"The project is installed: {tmp_path}/bin/python\n"
 
 
-@pytest.mark.parametrize("target", ["install", "test", "compare", "compare-all", "lint", "build", "test-long"])
+@pytest.mark.parametrize(
+    "target", ["install", "test", "compare", "compare-all", "lint", "build", "test-long"]
+)
 def test_every_target_installs_first(target, tmp_path):
     planned = make("-n", target, f"VENV={tmp_path}")
     assert "-m pip install" in planned.stdout

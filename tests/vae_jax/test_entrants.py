@@ -6,7 +6,14 @@ import pytest
 
 from bayes_jax import InputError
 from vae_jax import systems
-from vae_jax.comparison.entrants import CORE, ENTRANTS, equal_epochs, equal_seconds, track
+from vae_jax.comparison.entrants import (
+    CORE,
+    ENTRANTS,
+    equal_epochs,
+    equal_seconds,
+    impatient,
+    track,
+)
 from vae_jax.configs import ObservationSpec, TrainConfig
 from vae_jax.training import EpochReport
 
@@ -47,6 +54,18 @@ def test_each_is_trained_after_those_it_needs():
         "deep_latent",
         "mixture",
     )
+
+
+def test_some_have_less_patience_and_none_more():
+    assert impatient(10, LOOP, {}) == dataclasses.replace(LOOP, patience=10)
+    brief = dataclasses.replace(LOOP, patience=3)
+    assert impatient(10, brief, {}) == brief
+
+
+def test_a_falling_rate_spans_no_other_epochs():
+    loop = dataclasses.replace(LOOP, schedule="cosine")
+    with pytest.raises(InputError, match="schedule is cosine: expected constant"):
+        equal_epochs("vae", loop, {"vae": [history(1, 1)]})
 
 
 def test_equal_epochs_are_those_of_the_other_in_the_mean_over_seeds():

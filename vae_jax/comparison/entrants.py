@@ -51,6 +51,18 @@ class Entrant(NamedTuple):
         return self.title.format(config, head.capitalize())
 
 
+def impatient(patience: int, loop: TrainConfig, histories: Histories) -> TrainConfig:
+    """The loop asked for, with less patience: of models that soon overfit and whose epochs last.
+
+    Args:
+        patience: in epochs, at most that asked for.
+        loop: as asked.
+        histories: not looked at.
+    """
+    del histories
+    return replace(loop, patience=min(patience, loop.patience))
+
+
 def equal_epochs(other: str, loop: TrainConfig, histories: Histories) -> TrainConfig:
     """As many epochs as another entrant was trained; the best is kept, none ends it earlier.
 
@@ -110,8 +122,12 @@ ENTRANTS: dict[str, Entrant] = {
     "bayesian_decoder": Entrant("bayesian_decoder", "Bayesian decoder ({0.latent_dim}-d)"),
     "gan": Entrant("gan", "GAN ({0.latent_dim}-d)", (("latent_dim", 10),)),
     "made": Entrant("autoregressive", "MADE"),
-    "pixelcnn": Entrant("autoregressive", "PixelCNN", (("network", "pixelcnn"),)),
-    "transformer": Entrant("autoregressive", "transformer", (("network", "transformer"),)),
+    "pixelcnn": Entrant(
+        "autoregressive", "PixelCNN", (("network", "pixelcnn"),), partial(impatient, 10)
+    ),
+    "transformer": Entrant(
+        "autoregressive", "transformer", (("network", "transformer"),), partial(impatient, 10)
+    ),
     "ppca": Entrant("ppca", "PPCA ({0.latent_dim}-d)"),
     "factor_analysis": Entrant("factor_analysis", "factor analysis ({0.latent_dim}-d)"),
     "hmm": Entrant("hmm", "hidden Markov model ({0.num_states})"),

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from bayes_jax.annealing import annealed_model
 from bayes_jax.annealing.chains import joint_density, log_weight, start_forward, walk
 from bayes_jax.annealing.path import Path
-from bayes_jax.annealing.pilot import unscouted_path
+from bayes_jax.annealing.pilot import make_path
 from bayes_jax.annealing.schedules import FIXED_SCHEDULES
 from bayes_jax.annealing.settings import Settings
 from bayes_jax.estimates import log_mean_exp
@@ -33,7 +33,8 @@ from vae_jax.systems.vae import amortized_family
 _TARGET_ACCEPT, _ADAPTION_RATE = 0.8, 0.05
 _FIRST_STEP = 0.1
 # Validation watches a bound that one short walk of few chains gives.
-_WATCHED = Settings(num_chains=2, num_temperatures=20)
+_WATCHED = Settings(num_chains=2, num_temperatures=40)
+_NUM_PILOTS = 8
 
 
 class DeepLatentState(NamedTuple):
@@ -121,8 +122,10 @@ def build_deep_latent(config: DeepLatentConfig, spec: ObservationSpec) -> System
 
     def evaluate(state, key, batch):
         model = decoder.generative(state.decoder)
-        keys = jax.random.split(key, len(batch))
-        return {"objective": jax.vmap(partial(_watched, model, state.log_step))(keys, batch)}
+        key_path, key_walk = jax.random.split(key)
+        path = _watched_path(model, key_path, batch[:_NUM_PILOTS])
+        keys = jax.random.split(key_walk, len(batch))
+        return {"objective": jax.vmap(partial(_watched, model, path))(keys, batch)}
 
     def generative(state):
         return annealed_model(decoder.generative(state.decoder), schedule="adaptive")
@@ -160,20 +163,23 @@ def _moved(
     return points.position, jnp.mean(accept)
 
 
-def _watched(
-    model: LatentModel, log_step: Float[Array, ""], key: PRNGKeyArray, x: PyTree
-) -> Float[Array, ""]:
+def _watched_path(model: LatentModel, key: PRNGKeyArray, x: Float[Array, "image dim"]) -> Path:
+    """From the prior to any posterior, its steps the mean of what pilots of a few images found.
+
+    Each image's own pilot would cost several times its walk.
+    """
+    betas = FIXED_SCHEDULES[_WATCHED.schedule](_WATCHED.num_temperatures)
+
+    def of_one(key, x):
+        density = joint_density(model, x)
+        return make_path(key, model, density, x, guide=None, betas=betas, settings=_WATCHED)
+
+    paths = jax.vmap(of_one)(jax.random.split(key, len(x)), x)
+    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), paths)
+
+
+def _watched(model: LatentModel, path: Path, key: PRNGKeyArray, x: PyTree) -> Float[Array, ""]:
     """A stochastic lower bound of log p(x) for ONE x: annealing with few chains."""
-    density, path = joint_density(model, x), _watched_path(model, log_step)
+    density = joint_density(model, x)
     chains = walk(density, start_forward(key, density, path, _WATCHED), _WATCHED)
     return log_mean_exp(log_weight(chains))
-
-
-def _watched_path(model: LatentModel, log_step: Float[Array, ""]) -> Path:
-    """From the prior; what training found of steps is enough, a pilot for each x would cost more
-    than training. The steps fall as if precisions interpolated from the prior to the posterior."""
-    (dim,) = model.prior.event_shape
-    betas = FIXED_SCHEDULES[_WATCHED.schedule](_WATCHED.num_temperatures)
-    path = unscouted_path(model.prior, jnp.eye(dim), jnp.ones(dim), betas)
-    precision = (1 - path.knots) * jnp.exp(-2 * path.log_step) + path.knots * jnp.exp(-2 * log_step)
-    return path._replace(log_step=-0.5 * jnp.log(precision))
