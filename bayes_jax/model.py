@@ -45,6 +45,7 @@ class GenerativeModel(NamedTuple):
         guide: the amortized posterior, ONE x -> q(z | x).
         posterior: the exact posterior, ONE x -> p(z | x).
         density: p(x) itself, where a distribution says it.
+        completion: the exact p(x | x_observed) over all of x, ONE (x, missing) -> distribution.
     """
 
     sample: Callable[[PRNGKeyArray, int], PyTree]
@@ -53,6 +54,7 @@ class GenerativeModel(NamedTuple):
     guide: Guide | None = None
     posterior: Guide | None = None
     density: Distribution | None = None
+    completion: Callable[[Array, Array], Distribution] | None = None
 
 
 def log_joint(model: LatentModel, z: Float[Array, " latent"], x: PyTree) -> Float[Array, ""]:

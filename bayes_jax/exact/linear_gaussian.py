@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Num
 
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import exact_evidence
+from bayes_jax.missing import NO_NATS, Completion
 from bayes_jax.model import GenerativeModel, LatentModel, check_observations, simulate
 
 Observation = Num[Array | np.ndarray, " dim"]
@@ -150,7 +151,13 @@ def generative(params: LinearGaussian) -> GenerativeModel:
         check_observations(latent, x)
         return exact_evidence(_batch_log_evidence(params, x))
 
-    return GenerativeModel(sample, evidence, latent, posterior=Partial(posterior, params))
+    return GenerativeModel(
+        sample,
+        evidence,
+        latent,
+        posterior=Partial(posterior, params),
+        completion=Partial(completion, params),
+    )
 
 
 def latent_model(params: LinearGaussian) -> LatentModel:
@@ -222,6 +229,16 @@ def conditional(
         mean=jnp.where(missing, params.loading @ exact.loc + params.mean, x),
         factor=jnp.where(missing[:, None], params.loading @ exact.scale_tril, 0),
         noise_variance=jnp.where(missing, params.variance, 0),
+    )
+
+
+@_exact_products
+def completion(params: LinearGaussian, x: Observation, missing: Bool[Array, " dim"]) -> Completion:
+    """`conditional` as a distribution over x, for one x."""
+    found = conditional(params, x, missing)
+    variance = jnp.where(missing, found.noise_variance, NO_NATS)
+    return Completion(
+        dist.LowRankMultivariateNormal(found.mean, found.factor, variance), x, missing
     )
 
 
