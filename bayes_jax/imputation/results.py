@@ -67,6 +67,7 @@ def from_latents(
         chosen = z[jnp.arange(num_imputations) * len(z) // num_imputations]
         keys = jax.random.split(key, num_imputations)
         completed = jax.vmap(lambda key, z: law(z).sample(key))(keys, chosen)
-        return completed, jnp.mean(jax.vmap(lambda z: law(z).mean)(z), axis=0)
+        mean = jnp.mean(jax.vmap(lambda z: law(z).mean)(z), axis=0)
+        return completed, jnp.where(missing, mean, x)  # a mean of equal numbers may round
 
     return Imputations(*map_observations(one, key, (z, x, missing), batch_size=batch_size), z)

@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from vae_jax.plots.style import set_title, styled
 
 # What lies between images is NaN: coloured, or white pixels would flow into it.
+HIDDEN = "#E69F00"
 GREYS = matplotlib.colormaps["gray"].with_extremes(bad="#7b9cc4")
 
 
@@ -75,6 +77,45 @@ def samples_and_reconstructions(
         pairs = np.concatenate([model.originals, model.reconstructions[:num_columns]])
         _show(row[1], _mosaic(pairs, num_columns))
         row[1].set_title(f"{model.name}: test images, reconstructions below", loc="left")
+    set_title(figure, title)
+    return figure
+
+
+@styled
+def completions(
+    images: Float[np.ndarray, "row column height width"],
+    hidden: Bool[np.ndarray, "row column height width"],
+    *,
+    headers: Sequence[str],
+    title: str,
+) -> Figure:
+    """One row an image, each column another view of it, hidden pixels in a colour of their own.
+
+    Args:
+        images: pixels in [0, 1].
+        hidden: pixels that are shown as hidden.
+        headers: of the columns.
+        title: of the figure.
+    """
+    num_rows, num_columns, height, width = images.shape
+    size = 8 / num_columns
+    figure = Figure(figsize=(8, 0.9 + size * num_rows * height / width))
+    axes = figure.subplots()
+    flat = (num_rows * num_columns, height, width)
+    _show(axes, _mosaic(images.reshape(flat), num_columns))
+    veil = _mosaic(np.where(hidden, 1.0, np.nan).reshape(flat), num_columns)
+    axes.imshow(veil, cmap=ListedColormap([HIDDEN]), interpolation="nearest")
+    step = (veil.shape[1] - width) / max(num_columns - 1, 1)
+    for column, header in enumerate(headers):
+        middle = column * step + (width - 1) / 2
+        axes.annotate(
+            header,
+            (middle, -0.5),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
     set_title(figure, title)
     return figure
 

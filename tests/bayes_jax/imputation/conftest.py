@@ -29,11 +29,11 @@ def make_generative():
 GENERATIVE = make_generative()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def generative():
     return GENERATIVE
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def batch():
     return batch_of
