@@ -29,7 +29,9 @@ class Impute:
         hidden: the lowest rows (half), pixels here and there (random), or a rectangle (block).
         share: of the pixels that are hidden, above 0; at 1 the model guesses from its prior.
         num_images: test images; all if there are fewer.
-        num_imputations: of each image, at most 4000.
+        num_imputations: of each image, at most num_chains times num_draws.
+        num_chains: of z by any sampler, per image.
+        num_draws: of z, kept of each chain.
         method: one way, or all that the model allows.
         seed: of the hidden pixels and of every draw.
         data_dir: folder of the data sets; that of the run if unset.
@@ -41,16 +43,18 @@ class Impute:
     share: float = 0.5
     num_images: int = 64
     num_imputations: int = 100
+    num_chains: int = 8
+    num_draws: int = 500
     method: Literal["mcmc", "pseudo_gibbs", "metropolis", "exact", "all"] = "all"
     seed: int = 0
     data_dir: str | None = None
     out: Path | None = None
 
     def __post_init__(self):
-        for field, least in (("num_images", 1), ("num_imputations", 1), ("seed", 0)):
-            if getattr(self, field) < least:
-                value = getattr(self, field)
-                raise ConfigError(f"{field} is {value}: expected at least {least}")
+        least = {"num_images": 1, "num_imputations": 1, "num_chains": 2, "num_draws": 4, "seed": 0}
+        for field, value in least.items():
+            if getattr(self, field) < value:
+                raise ConfigError(f"{field} is {getattr(self, field)}: expected at least {value}")
         if not 0 < self.share <= 1:
             raise ConfigError(f"share is {self.share}: expected above 0, at most 1")
 
@@ -74,7 +78,7 @@ def main(command: Impute) -> None:
     page = report.write(
         command.out or command.run / "imputation",
         title=f"What {name} makes of hidden pixels: {dataset.name}",
-        intro=imputation_report.introduction(command.run.name, dataset.name, len(x), missing),
+        intro=imputation_report.introduction(command.run.name, dataset.name, missing),
         tables=[table],
         figures=imputation_report.pictures(finished, x, missing, dataset.image_shape, **options),
         meta=runs.meta(command, seconds=time.perf_counter() - start),
@@ -102,6 +106,8 @@ def impute(command: Impute, generative, ways: dict, x, shape) -> tuple:
             jax.numpy.asarray(x),
             missing,
             num_imputations=command.num_imputations,
+            num_chains=command.num_chains,
+            num_draws=command.num_draws,
         ):
             finished.append(done)
             advance(1, note=run_imputation.NAMES[done.method])

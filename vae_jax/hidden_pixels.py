@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PRNGKeyArray
 
+from bayes_jax.errors import InputError
+
 Hidden = Literal["half", "random", "block"]
 
 
@@ -25,10 +27,17 @@ def hide(
 
     Returns:
         Masks, pixels in reading order.
+
+    Raises:
+        InputError: a share of less than a pixel, a row, or a side.
     """
     of_one = {"half": _lowest_rows, "random": _scattered, "block": _block}[hidden]
     keys = jax.random.split(key, num)
-    return jax.vmap(lambda key: of_one(key, shape, share).reshape(-1))(keys)
+    masks = jax.vmap(lambda key: of_one(key, shape, share).reshape(-1))(keys)
+    if not bool(jnp.all(jnp.any(masks, axis=1))):
+        size = " x ".join(map(str, shape))
+        raise InputError(f"share is {share}: expected enough to hide something of {size} pixels")
+    return masks
 
 
 def _lowest_rows(key, shape, share):

@@ -10,7 +10,7 @@ from vae_jax.report import Picture
 from vae_jax.run_imputation import NAMES, Imputed, rows
 from vae_jax.tables import Column, Table
 
-NUM_SHOWN, NUM_DRAWN = 10, 5
+NUM_SHOWN, NUM_DRAWN = 8, 5
 
 _COLUMNS = [
     columns.METHOD,
@@ -60,10 +60,12 @@ def table(name: str, finished: list[Imputed], *, white: float = 1.0) -> Table:
     return Table("Hidden pixels", rows(name, finished, white=white), _COLUMNS, _NOTE)
 
 
-def introduction(run_name: str, data_name: str, num_images: int, missing: np.ndarray) -> str:
+def introduction(
+    run_name: str, data_name: str, missing: Bool[Array | np.ndarray, "image dim"]
+) -> str:
     """What was done and how to read it."""
     return (
-        f"Of {num_images} test images of {data_name} {np.mean(missing):.0%} of the pixels are "
+        f"Of {len(missing)} test images of {data_name} {np.mean(missing):.0%} of the pixels are "
         f"hidden. The trained model of {run_name} fills them in, several times each image: "
         "imputations are draws from what it takes for possible given the pixels it sees."
     )

@@ -30,6 +30,7 @@ NAMES = {
     "pseudo_gibbs": "pseudo-Gibbs",
 }
 BATCH = 32  # images in memory at once
+NUM_WARMUP_GIBBS = 500
 
 
 class Imputed(NamedTuple):
@@ -95,6 +96,8 @@ def run_ways(
     missing: Bool[Array, "image dim"],
     *,
     num_imputations: int,
+    num_chains: int,
+    num_draws: int,
 ) -> Iterator[Imputed]:
     """Impute and measure, one way after another.
 
@@ -105,13 +108,17 @@ def run_ways(
         x: whole images; what is hidden is not read but to measure.
         missing: their masks.
         num_imputations: of each image.
+        num_chains: of z per image, of every sampler.
+        num_draws: of z, kept of each chain; as many for every sampler, since few make its
+            log p(x_hidden | x_seen) look worse.
 
     Yields:
         What each way made, as soon as it is done.
     """
+    options = {"num_imputations": num_imputations, "batch_size": BATCH}
+    chains = {"num_chains": num_chains, "num_samples": num_draws}
     for name, way in ways.items():
-        run = partial(way, key, x, missing, num_imputations=num_imputations, batch_size=BATCH)
-        done = timed(run)
+        done = timed(partial(way, key, x, missing, **options, **chains))
         found = measure(generative, done.result, x, missing, batch_size=BATCH)
         yield Imputed(name, done.result, found, done.seconds)
 
@@ -159,7 +166,8 @@ def _mean(values) -> tuple[float, float]:
     return float(np.mean(values)), float(spread / np.sqrt(len(values)))
 
 
-def _exactly(generative, key, x, missing, **options) -> Imputations:
+def _exactly(generative, key, x, missing, *, num_chains, num_samples, **options) -> Imputations:
+    del num_chains, num_samples  # it draws x itself
     return impute_exactly(key, generative, x, missing, **options)
 
 
@@ -168,7 +176,13 @@ def _by_mcmc(generative, key, x, missing, **options) -> Imputations:
 
 
 def _by_gibbs(generative, key, x, missing, *, corrected, **options) -> Imputations:
-    guide = encoder(generative)
     return impute_by_pseudo_gibbs(
-        key, generative.latent, x, missing, guide=guide, corrected=corrected, **options
+        key,
+        generative.latent,
+        x,
+        missing,
+        guide=encoder(generative),
+        corrected=corrected,
+        num_warmup=NUM_WARMUP_GIBBS,
+        **options,
     )

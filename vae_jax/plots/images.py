@@ -17,6 +17,9 @@ HIDDEN = "#E69F00"
 GREYS = matplotlib.colormaps["gray"].with_extremes(bad="#7b9cc4")
 
 
+_INCHES_PER_VIEW = 0.95
+
+
 class ModelImages(NamedTuple):
     """What one model draws and gives back.
 
@@ -98,24 +101,15 @@ def completions(
         title: of the figure.
     """
     num_rows, num_columns, height, width = images.shape
-    size = 8 / num_columns
-    figure = Figure(figsize=(8, 0.9 + size * num_rows * height / width))
+    figure_width = max(_INCHES_PER_VIEW * num_columns, 4.5)  # of its title, at least
+    figure_height = 0.9 + _INCHES_PER_VIEW * num_rows * height / width
+    figure = Figure(figsize=(figure_width, figure_height))
     axes = figure.subplots()
     flat = (num_rows * num_columns, height, width)
     _show(axes, _mosaic(images.reshape(flat), num_columns))
     veil = _mosaic(np.where(hidden, 1.0, np.nan).reshape(flat), num_columns)
     axes.imshow(veil, cmap=ListedColormap([HIDDEN]), interpolation="nearest")
-    step = (veil.shape[1] - width) / max(num_columns - 1, 1)
-    for column, header in enumerate(headers):
-        middle = column * step + (width - 1) / 2
-        axes.annotate(
-            header,
-            (middle, -0.5),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-        )
+    _write_above(axes, headers, (np.arange(num_columns) + 0.5) / num_columns)
     set_title(figure, title)
     return figure
 
@@ -129,6 +123,11 @@ def _mosaic(images: np.ndarray, num_columns: int) -> np.ndarray:
     tiles[:num, :height, :width] = images
     tiles = tiles.reshape(num_rows, num_columns, height + gap, width + gap)
     return tiles.swapaxes(1, 2).reshape(num_rows * (height + gap), -1)[:-gap, :-gap]
+
+
+def _write_above(axes: Axes, headers: Sequence[str], middles: np.ndarray) -> None:
+    for header, middle in zip(headers, middles, strict=True):
+        axes.text(middle, 1.0, header, transform=axes.transAxes, ha="center", va="bottom", size=9)
 
 
 def _show(axes: Axes, image: np.ndarray) -> None:

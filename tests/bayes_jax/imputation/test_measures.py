@@ -23,7 +23,7 @@ def test_mcmc_measures_as_the_closed_form_does(generative, batch):
     """Intervals cover; the log mean over draws of z is near the exact log p(x_missing | ...)."""
     x, missing = batch(300)
     exact = measure(generative, impute(KEY, generative, x, missing), x, missing)
-    options = {"num_chains": 4, "num_warmup": 150, "num_samples": 100}
+    options = {"num_chains": 4, "num_warmup": 100, "num_samples": 80}
     draws = impute_by_mcmc(KEY, generative.latent, x, missing, **options)
     found = measure(generative, draws, x, missing, batch_size=100)
     assert 0.87 < float(jnp.mean(found.coverage)) < 0.93
