@@ -44,7 +44,7 @@ class Impute:
     num_images: int = 64
     num_imputations: int = 100
     num_chains: int = 8
-    num_draws: int = 500
+    num_draws: int = 250
     method: Literal["mcmc", "pseudo_gibbs", "metropolis", "exact", "all"] = "all"
     seed: int = 0
     data_dir: str | None = None

@@ -18,7 +18,6 @@ from bayes_jax.imputation import (
     impute_exactly,
     measure,
 )
-from vae_jax.latent_images import encoder
 from vae_jax.timing import timed
 
 Method = Literal["mcmc", "pseudo_gibbs", "metropolis", "exact", "all"]
@@ -30,7 +29,7 @@ NAMES = {
     "pseudo_gibbs": "pseudo-Gibbs",
 }
 BATCH = 32  # images in memory at once
-NUM_WARMUP_GIBBS = 500
+NUM_WARMUP_GIBBS = 250
 
 
 class Imputed(NamedTuple):
@@ -60,7 +59,7 @@ def possible_ways(generative: GenerativeModel) -> dict[str, Callable]:
         ways["exact"] = partial(_exactly, generative)
     if generative.latent is not None:
         ways["mcmc"] = partial(_by_mcmc, generative)
-    if encoder(generative) is not None:
+    if generative.latent is not None and generative.guide is not None:
         ways["metropolis"] = partial(_by_gibbs, generative, corrected=True)
         ways["pseudo_gibbs"] = partial(_by_gibbs, generative, corrected=False)
     return ways
@@ -181,7 +180,7 @@ def _by_gibbs(generative, key, x, missing, *, corrected, **options) -> Imputatio
         generative.latent,
         x,
         missing,
-        guide=encoder(generative),
+        guide=generative.guide,
         corrected=corrected,
         num_warmup=NUM_WARMUP_GIBBS,
         **options,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Float, Num
 
 from bayes_jax.batching import map_rows
 from bayes_jax.errors import InputError
@@ -68,7 +68,8 @@ def measure(
             "every row"
         )
     if imputations.z is None:
-        log_prob = _exact_log_prob(compilable(generative.completion), x, missing)
+        law = compilable(generative.completion)
+        log_prob = _exact_log_prob(law, x, missing, batch_size=batch_size)
         kind = EvidenceKind.EXACT
     else:
         model = compilable(generative.latent)
@@ -113,9 +114,12 @@ def covered(
     return jnp.maximum(overlap, 0) / width
 
 
-@jax.jit
-def _exact_log_prob(completion, x, missing: Bool[Array, "batch dim"]):
-    return jax.vmap(lambda x, missing: completion(x, missing).log_prob(x))(x, missing)
+@partial(jax.jit, static_argnames="batch_size")
+def _exact_log_prob(completion, x, missing, *, batch_size):
+    def one(row):
+        return completion(*row).log_prob(row[0])
+
+    return map_rows(one, (x, missing), batch_size=batch_size)
 
 
 @partial(jax.jit, static_argnames="batch_size")
