@@ -102,7 +102,7 @@ def completions(
     """
     num_rows, num_columns, height, width = images.shape
     figure_width = max(_INCHES_PER_VIEW * num_columns, 4.5)  # of its title, at least
-    figure_height = 0.9 + _INCHES_PER_VIEW * num_rows * height / width
+    figure_height = 0.7 + _INCHES_PER_VIEW * num_rows * height / width
     figure = Figure(figsize=(figure_width, figure_height))
     axes = figure.subplots()
     flat = (num_rows * num_columns, height, width)
