@@ -1,6 +1,6 @@
 """Probability and inference over NumPyro distributions: no networks, no files, no plots."""
 
-from bayes_jax import annealing, arviz_export, calibration, exact, gaps, mcmc
+from bayes_jax import annealing, arviz_export, calibration, exact, gaps, imputation, mcmc
 from bayes_jax.annealing import (
     annealed_draws,
     annealed_evidence,
@@ -14,6 +14,7 @@ from bayes_jax.estimates import Draws, Evidence, EvidenceKind, Gaps, WeightedDra
 from bayes_jax.families import Family
 from bayes_jax.gaps import inference_gaps
 from bayes_jax.importance import elbo, importance_bound, importance_draws, pareto_k_hat
+from bayes_jax.imputation import impute
 from bayes_jax.mcmc import sample_batch, sample_posterior
 from bayes_jax.model import GenerativeModel, Guide, LatentModel, log_joint, simulate
 from bayes_jax.numpyro_models import constrain_latents, from_numpyro, to_numpyro
@@ -46,6 +47,8 @@ __all__ = [
     "gaps",
     "importance_bound",
     "importance_draws",
+    "imputation",
+    "impute",
     "inference_gaps",
     "log_joint",
     "mcmc",

@@ -185,6 +185,16 @@ def diagnose(draws: Draws) -> Diagnostics:
     )
 
 
+@jax.jit
+def worst_rhat(z: Float[Array, "batch chain draw latent"]) -> Float[Array, " batch"]:
+    """Rank-normalised split R-hat of the latent of each x whose chains agree the least.
+
+    Args:
+        z: of any sampler.
+    """
+    return jnp.max(jax.vmap(jax.vmap(_rhat))(jnp.moveaxis(z, -1, 1)), axis=1)
+
+
 def _rhat(latent: Float[Array, "chain draw"]) -> Float[Array, ""]:
     """Without the middle one of an odd number of draws, as ArviZ splits them."""
     half = latent.shape[1] // 2

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Num
 
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import exact_evidence
+from bayes_jax.missing import NO_NATS, Completion
 from bayes_jax.model import GenerativeModel, LatentModel, check_observations, simulate
 
 Observation = Num[Array | np.ndarray, " dim"]
@@ -151,7 +152,13 @@ def generative(params: LinearGaussian) -> GenerativeModel:
         check_observations(latent, x)
         return exact_evidence(_batch_log_evidence(params, x))
 
-    return GenerativeModel(sample, evidence, latent, posterior=Partial(posterior, params))
+    return GenerativeModel(
+        sample,
+        evidence,
+        latent,
+        posterior=Partial(posterior, params),
+        completion=Partial(completion, params),
+    )
 
 
 def latent_model(params: LinearGaussian) -> LatentModel:
@@ -244,7 +251,23 @@ def conditional(
     )
 
 
+<<<<<<< HEAD
 _batch_log_evidence = jax.jit(log_evidences)
+=======
+@_exact_products
+def completion(params: LinearGaussian, x: Observation, missing: Bool[Array, " dim"]) -> Completion:
+    """`conditional` as a distribution over x, for one x."""
+    found = conditional(params, x, missing)
+    variance = jnp.where(missing, found.noise_variance, NO_NATS)
+    return Completion(
+        dist.LowRankMultivariateNormal(found.mean, found.factor, variance), x, missing
+    )
+
+
+@jax.jit
+def _batch_log_evidence(params, x):
+    return jax.vmap(log_evidence, (None, 0))(params, x)
+>>>>>>> impute
 
 
 def _check_data(x, latent_dim: int) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import logit, logsumexp
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 from numpyro.distributions import constraints
 
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import exact_evidence
+<<<<<<< HEAD
 from bayes_jax.exact.climb import best_climb
 from bayes_jax.exact.mixture_em import (
     check_counts,
@@ -27,6 +28,9 @@ from bayes_jax.exact.mixture_em import (
     log_weights_of,
     shares_of,
 )
+=======
+from bayes_jax.missing import Completion, condition
+>>>>>>> impute
 from bayes_jax.model import GenerativeModel
 
 Observation = Num[Array | np.ndarray, " dim"]
@@ -248,7 +252,12 @@ def generative(params: Mixture) -> GenerativeModel:
         check_support(params.support, x)
         return exact_evidence(_batch_log_evidence(params, x))
 
-    return GenerativeModel(sample, evidence, posterior=Partial(posterior, params))
+    return GenerativeModel(
+        sample,
+        evidence,
+        posterior=Partial(posterior, params),
+        completion=Partial(completion, params),
+    )
 
 
 def distribution(params: Mixture) -> dist.MixtureSameFamily:
@@ -272,6 +281,23 @@ def responsibilities(params: Mixture, x: Observation) -> Float[Array, " componen
 def posterior(params: Mixture, x: Observation) -> dist.Distribution:
     """p(k | x) as a Categorical, for one x."""
     return dist.Categorical(logits=_log_joint(params, x))
+
+
+@_exact_products
+def completion(params: Mixture, x: Observation, missing: Bool[Array, " dim"]) -> Completion:
+    """p(x_missing | x_observed) = sum_k p(k | x_observed) p(x_missing | x_observed, k), for one x.
+
+    Args:
+        params: the mixture.
+        x: one observation; its values where `missing` are not read and may be NaN.
+        missing: True where x was not observed.
+
+    Returns:
+        A distribution over x; with everything missing it is p(x).
+    """
+    components = condition(params.components(), x, missing)
+    weights = dist.Categorical(logits=params.log_weights + components.log_prob)
+    return Completion(dist.MixtureSameFamily(weights, components.law), x, missing)
 
 
 def _log_joint(params, x) -> Float[Array, " component"]:

@@ -35,7 +35,7 @@ def load_script(name):
 def run_script(name, *args) -> Done:
     """Run a script in this process, as a person does."""
     module = load_script(name)
-    parse = {"train": "parse_train", "sample": "Sample", "infer": "Infer"}[name]
+    parse = {"train": "parse_train", "sample": "Sample", "infer": "Infer", "impute": "Impute"}[name]
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(out),

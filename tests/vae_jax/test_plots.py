@@ -56,6 +56,20 @@ def test_a_mosaic_keeps_reading_order():
     assert np.isnan(mosaic[4]).all()
 
 
+def test_completions_veil_what_is_hidden():
+    images = RNG.random((3, 2, 4, 4))
+    hidden = np.zeros(images.shape, bool)
+    hidden[:, 1, 2:] = True
+    figure = rendered(
+        plots.completions(images, hidden, headers=["original", "seen"], title="Hidden")
+    )
+    assert {"original", "seen", "Hidden"} <= {*texts(figure)}
+    pixels, veil = (np.asarray(image.get_array().filled(-1)) for image in figure.axes[0].images)
+    np.testing.assert_array_equal(pixels[:4, 5:9], images[0, 1])
+    assert (veil == 1).sum() == hidden.sum()
+    assert (veil[2:4, 5:9] == 1).all()
+
+
 def test_an_image_grid_shows_all_images():
     images = RNG.random((23, 8, 6))
     figure = rendered(plots.image_grid(images, title="Samples", num_columns=5))

@@ -5,14 +5,19 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from vae_jax.plots.style import set_title, styled
 
 # What lies between images is NaN: coloured, or white pixels would flow into it.
+HIDDEN = "#E69F00"
 GREYS = matplotlib.colormaps["gray"].with_extremes(bad="#7b9cc4")
+
+
+_INCHES_PER_VIEW = 0.95
 
 
 class ModelImages(NamedTuple):
@@ -79,6 +84,36 @@ def samples_and_reconstructions(
     return figure
 
 
+@styled
+def completions(
+    images: Float[np.ndarray, "row column height width"],
+    hidden: Bool[np.ndarray, "row column height width"],
+    *,
+    headers: Sequence[str],
+    title: str,
+) -> Figure:
+    """One row an image, each column another view of it, hidden pixels in a colour of their own.
+
+    Args:
+        images: pixels in [0, 1].
+        hidden: pixels that are shown as hidden.
+        headers: of the columns.
+        title: of the figure.
+    """
+    num_rows, num_columns, height, width = images.shape
+    figure_width = max(_INCHES_PER_VIEW * num_columns, 4.5)  # of its title, at least
+    figure_height = 0.7 + _INCHES_PER_VIEW * num_rows * height / width
+    figure = Figure(figsize=(figure_width, figure_height))
+    axes = figure.subplots()
+    flat = (num_rows * num_columns, height, width)
+    _show(axes, _mosaic(images.reshape(flat), num_columns))
+    veil = _mosaic(np.where(hidden, 1.0, np.nan).reshape(flat), num_columns)
+    axes.imshow(veil, cmap=ListedColormap([HIDDEN]), interpolation="nearest")
+    _write_above(axes, headers, (np.arange(num_columns) + 0.5) / num_columns)
+    set_title(figure, title)
+    return figure
+
+
 def _mosaic(images: np.ndarray, num_columns: int) -> np.ndarray:
     """Images in one, in reading order, NaN between them and where there is none."""
     num, height, width = images.shape
@@ -88,6 +123,11 @@ def _mosaic(images: np.ndarray, num_columns: int) -> np.ndarray:
     tiles[:num, :height, :width] = images
     tiles = tiles.reshape(num_rows, num_columns, height + gap, width + gap)
     return tiles.swapaxes(1, 2).reshape(num_rows * (height + gap), -1)[:-gap, :-gap]
+
+
+def _write_above(axes: Axes, headers: Sequence[str], middles: np.ndarray) -> None:
+    for header, middle in zip(headers, middles, strict=True):
+        axes.text(middle, 1.0, header, transform=axes.transAxes, ha="center", va="bottom", size=9)
 
 
 def _show(axes: Axes, image: np.ndarray) -> None:

@@ -31,6 +31,7 @@ class System(NamedTuple):
         is_indexed: init and step take {"x": batch, "row": numbers of its rows in the data}, for
             what the state holds of each training example; evaluate takes the batch alone.
         unit: of the objective, "nats" where it is a log probability or a bound of one.
+        num_watched: validation examples that the loop evaluates, the first so many; None takes all.
         observe: `(key, batch) -> x`, the noise of the training data, which step, init and fit draw
             themselves; None where the data are what the model sees.
     """
@@ -43,6 +44,7 @@ class System(NamedTuple):
     fit: Callable | None = None
     is_indexed: bool = False
     unit: str = "nats"
+    num_watched: int | None = None
     observe: Callable | None = None
 
 

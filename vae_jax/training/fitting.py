@@ -110,7 +110,7 @@ def fit_seeds(
     start = time.perf_counter()
     with _home(system, config) as is_on_device:
         train = _usable("train", training_data(system, train), on_device=is_on_device)
-    validation = _usable("validation", validation)
+    validation = _usable("validation", validation)[: system.num_watched]
     on_epoch = on_epoch or (lambda reports: None)
     if system.fit is not None:
         return _fit_exact(keys, system, train, validation, on_epoch)
