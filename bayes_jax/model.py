@@ -45,12 +45,9 @@ class GenerativeModel(NamedTuple):
         guide: the amortized posterior, ONE x -> q(z | x).
         posterior: the exact posterior, ONE x -> p(z | x).
         density: p(x) itself, where a distribution says it.
-<<<<<<< HEAD
         sandwich: `(key, z, x) -> Evidence` of kind SANDWICH for pairs that `latent` made, by what
             `log_evidence` gives the lower side of.
-=======
         completion: the exact p(x | x_observed) over all of x, ONE (x, missing) -> distribution.
->>>>>>> impute
     """
 
     sample: Callable[[PRNGKeyArray, int], PyTree]
@@ -59,11 +56,8 @@ class GenerativeModel(NamedTuple):
     guide: Guide | None = None
     posterior: Guide | None = None
     density: Distribution | None = None
-<<<<<<< HEAD
     sandwich: Callable[[PRNGKeyArray, Array, PyTree], Evidence] | None = None
-=======
     completion: Callable[[Array, Array], Distribution] | None = None
->>>>>>> impute
 
 
 def log_joint(model: LatentModel, z: Float[Array, " latent"], x: PyTree) -> Float[Array, ""]:

@@ -251,9 +251,6 @@ def conditional(
     )
 
 
-<<<<<<< HEAD
-_batch_log_evidence = jax.jit(log_evidences)
-=======
 @_exact_products
 def completion(params: LinearGaussian, x: Observation, missing: Bool[Array, " dim"]) -> Completion:
     """`conditional` as a distribution over x, for one x."""
@@ -264,10 +261,7 @@ def completion(params: LinearGaussian, x: Observation, missing: Bool[Array, " di
     )
 
 
-@jax.jit
-def _batch_log_evidence(params, x):
-    return jax.vmap(log_evidence, (None, 0))(params, x)
->>>>>>> impute
+_batch_log_evidence = jax.jit(log_evidences)
 
 
 def _check_data(x, latent_dim: int) -> None:

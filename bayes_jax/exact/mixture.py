@@ -18,7 +18,6 @@ from numpyro.distributions import constraints
 
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import exact_evidence
-<<<<<<< HEAD
 from bayes_jax.exact.climb import best_climb
 from bayes_jax.exact.mixture_em import (
     check_counts,
@@ -28,9 +27,7 @@ from bayes_jax.exact.mixture_em import (
     log_weights_of,
     shares_of,
 )
-=======
 from bayes_jax.missing import Completion, condition
->>>>>>> impute
 from bayes_jax.model import GenerativeModel
 
 Observation = Num[Array | np.ndarray, " dim"]

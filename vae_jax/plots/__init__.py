@@ -6,19 +6,14 @@ Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/colo
 
 from vae_jax.plots.benchmarks import differences, rate_panels, rates, signal_to_noise
 from vae_jax.plots.calibration import calibration
-<<<<<<< HEAD
 from vae_jax.plots.costs import bound_costs, evidence_over_seconds
 from vae_jax.plots.evidence import evidence_ladder, gap_bars, gap_profile
-from vae_jax.plots.images import ModelImages, image_grid, samples_and_reconstructions
-=======
-from vae_jax.plots.evidence import bound_costs, evidence_ladder, gap_bars, gap_profile
 from vae_jax.plots.images import (
     ModelImages,
     completions,
     image_grid,
     samples_and_reconstructions,
 )
->>>>>>> impute
 from vae_jax.plots.posteriors import PosteriorCase, posterior_contours
 from vae_jax.plots.style import PALETTE
 from vae_jax.plots.training import Curve, training_curves

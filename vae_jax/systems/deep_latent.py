@@ -31,9 +31,9 @@ from vae_jax.systems.vae import amortized_family
 # Of the moves; the step size follows it.
 _TARGET_ACCEPT, _ADAPTION_RATE = 0.8, 0.05
 _FIRST_STEP = 0.1
-# Validation watches a bound that one short walk of few chains gives, of a few images: each has steps
-# of its own, and finding them takes several times the walk. Steps that images share leave bounds
-# many nats lower, and the lower the sharper the decoder.
+# Validation watches a bound that one short walk of few chains gives, of a few images. Each has its
+# own steps, which take several times the walk to find: steps that images share leave the bounds
+# many nats lower, the lower the sharper the decoder.
 _WATCHED = Settings(num_chains=2, num_temperatures=40)
 _NUM_WATCHED = 64
 
