@@ -21,7 +21,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 from numpyro.distributions import constraints
 
 from bayes_jax.errors import InputError
@@ -36,6 +36,7 @@ from bayes_jax.exact.mixture_em import (
     first_responsibilities,
     shares_of,
 )
+from bayes_jax.missing import NO_NATS, Completion
 from bayes_jax.model import GenerativeModel, LatentModel, check_observations, simulate
 
 Observation = Num[Array | np.ndarray, " dim"]
@@ -171,7 +172,13 @@ def generative(params: FactorMixture) -> GenerativeModel:
         check_observations(latent, x)
         return exact_evidence(_batch_log_evidence(params, x))
 
-    return GenerativeModel(sample, evidence, latent, posterior=Partial(posterior, params))
+    return GenerativeModel(
+        sample,
+        evidence,
+        latent,
+        posterior=Partial(posterior, params),
+        completion=Partial(completion, params),
+    )
 
 
 def latent_model(params: FactorMixture) -> LatentModel:
@@ -218,6 +225,42 @@ def posterior(params: FactorMixture, x: Observation) -> dist.MixtureSameFamily:
 def log_evidence(params: FactorMixture, x: Observation) -> Float[Array, ""]:
     """log p(x) = log sum_k w_k N(x; mean_k, W_k W_k' + diag(variance_k)) in nats, for one x."""
     return logsumexp(_log_joint(params, x))
+
+
+@_exact_products
+def completion(params: FactorMixture, x: Observation, missing: Bool[Array, " dim"]) -> Completion:
+    """p(x_missing | x_observed) = sum_k p(k | x_observed) p(x_missing | x_observed, k), for one x.
+
+    Args:
+        params: the model.
+        x: one observation; its values where `missing` are not read and may be NaN.
+        missing: True where x was not observed.
+
+    Returns:
+        A distribution over x; with everything missing it is p(x).
+    """
+
+    def given_component(analyser):
+        found = linear_gaussian.conditional(analyser, x, missing)
+        variance = jnp.where(missing, found.noise_variance, NO_NATS)
+        return _log_observed(analyser, x, missing), found.mean, found.factor, variance
+
+    log_probs, mean, factor, variance = jax.vmap(given_component)(params.analysers())
+    law = dist.MixtureSameFamily(
+        dist.Categorical(logits=params.log_weights + log_probs),
+        dist.LowRankMultivariateNormal(mean, factor, variance),
+    )
+    return Completion(law, x, missing)
+
+
+def _log_observed(analyser, x, missing):
+    """log p(x_observed | k): what is missing is made an entry that adds no nats."""
+    observed = LinearGaussian(
+        jnp.where(missing[:, None], 0, analyser.loading),
+        jnp.where(missing, 0, analyser.mean),
+        jnp.where(missing, NO_NATS, analyser.variance),
+    )
+    return linear_gaussian.log_evidence(observed, jnp.where(missing, 0, x))
 
 
 def _log_joint(params, x) -> Float[Array, " component"]:

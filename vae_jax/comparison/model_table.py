@@ -62,8 +62,8 @@ COLUMNS = [
     Column(
         "abilities",
         "can",
-        meaning="encode: a guide or the exact posterior; impute: pixels are independent given z, "
-        "so that any of them can be missing",
+        meaning="encode: a guide or the exact posterior; impute: what is missing given any pixels "
+        "that are there, in closed form or by MCMC (scripts/impute.py)",
     ),
     columns.NUM_IMAGES,
 ]
@@ -166,7 +166,7 @@ def abilities(generative: GenerativeModel) -> str:
         "sample": True,
         "score": True,
         "encode": generative.guide is not None or generative.posterior is not None,
-        "impute": generative.latent is not None or generative.posterior is not None,
+        "impute": generative.completion is not None or generative.latent is not None,
     }
     return ", ".join(name for name, can in known.items() if can)
 

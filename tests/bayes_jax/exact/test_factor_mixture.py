@@ -168,6 +168,27 @@ def test_samples_are_those_of_full_covariances(params):
         assert np.all(np.abs(found.mean(0) - wanted.mean(0)) < 5 * error)
 
 
+@pytest.mark.parametrize("num_missing", [1, DIM - 1, DIM])
+def test_completion_is_conditioning_of_the_joints(params, x, num_missing):
+    """p(x) / p(x_observed), both by components in full, at points that agree where observed."""
+    missing = np.arange(DIM) < num_missing
+    seen = ~missing
+    hidden = jnp.where(missing, jnp.nan, x[0])
+    law = jax.jit(factor_mixture.completion)(params, hidden, jnp.asarray(missing))
+    points = np.where(missing, x[:20], x[0])
+    log_seen = np.asarray(params.log_weights)
+    if num_missing < DIM:
+        log_seen = log_seen + [
+            multivariate_normal(each.mean[seen], each.cov[np.ix_(seen, seen)]).logpdf(x[0][seen])
+            for each in brute_force_components(params)
+        ]
+    expected = logsumexp(brute_force_log_joint(params, points), axis=1) - logsumexp(log_seen)
+    found = jax.vmap(law.log_prob)(jnp.asarray(points))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    draws = law.sample(jax.random.key(0), (50,))
+    np.testing.assert_array_equal(draws[:, seen], np.broadcast_to(x[0][seen], (50, seen.sum())))
+
+
 def test_without_loadings_it_is_the_diagonal_mixture(params, x):
     bare = params._replace(loading=jnp.zeros_like(params.loading))
     diagonal = mixture.DiagonalGaussianMixture(params.log_weights, params.mean, params.variance)
