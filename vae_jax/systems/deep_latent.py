@@ -34,8 +34,8 @@ _FIRST_STEP = 0.1
 # Validation watches a bound that one short walk of few chains gives, of a few images. Each has its
 # own steps, which take several times the walk to find: steps that images share leave the bounds
 # many nats lower, the lower the sharper the decoder.
-_WATCHED = Settings(num_chains=2, num_temperatures=40)
-_NUM_WATCHED = 64
+_WATCHED = Settings(num_chains=2, num_temperatures=100)
+_NUM_WATCHED = 32
 
 
 class DeepLatentState(NamedTuple):
