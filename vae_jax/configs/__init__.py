@@ -16,6 +16,7 @@ from vae_jax.configs.exact import (
     PPCAConfig,
 )
 from vae_jax.configs.gan import Adversary, GANConfig
+from vae_jax.configs.text import TextConfig, TextSpec, TokenUnit
 from vae_jax.configs.training import OptimizerConfig, TrainConfig
 from vae_jax.configs.vae import (
     ComputeDtype,
@@ -60,6 +61,9 @@ __all__ = [
     "PosteriorName",
     "PriorConfig",
     "PriorName",
+    "TextConfig",
+    "TextSpec",
+    "TokenUnit",
     "Track",
     "TrainConfig",
     "VAEConfig",
