@@ -1,5 +1,5 @@
 """Models whose posterior and evidence are known exactly."""
 
-from bayes_jax.exact import linear_gaussian, mixture, ngram, quadrature, reference
+from bayes_jax.exact import grammar, linear_gaussian, mixture, ngram, quadrature, reference
 
-__all__ = ["linear_gaussian", "mixture", "ngram", "quadrature", "reference"]
+__all__ = ["grammar", "linear_gaussian", "mixture", "ngram", "quadrature", "reference"]

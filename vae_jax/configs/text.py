@@ -13,7 +13,8 @@ class TextConfig:
     """Which sentences, cut into which tokens.
 
     Attributes:
-        name: pydoc, grammar, sentence_polarity, tinyshakespeare, or the path of a UTF-8 file with a
+        name: pydoc (English that comes with Python), grammar (draws of a small English of known
+            entropy), sentence_polarity, tinyshakespeare, or the path of a UTF-8 file with a
             sentence a line, or of a folder of .txt files.
         unit: byte, character or word (what white space separates).
         min_count: how often a character or word must stand in the training sentences; rarer ones
@@ -21,7 +22,7 @@ class TextConfig:
         max_length: most tokens of a row, its end token counted; longer sentences are cut. As long
             as the longest sentence if unset.
         data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
-        seed: of the 70/10/20 split, and of the sentences of grammar.
+        seed: of the 70/10/20 split.
     """
 
     name: str = "pydoc"

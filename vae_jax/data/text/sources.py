@@ -7,6 +7,7 @@ from pathlib import Path
 from bayes_jax.errors import InputError
 from vae_jax.data.sources import find, search_folders
 from vae_jax.data.text.prose import pydoc_sentences
+from vae_jax.data.text.synthetic import grammar_sentences
 
 _POLARITY_PARTS = ("rt-polarity.neg", "rt-polarity.pos")
 
@@ -79,6 +80,11 @@ def _read_pydoc(data_dir: str | None) -> list[str]:
     return list(pydoc_sentences())
 
 
+def _read_grammar(data_dir: str | None) -> list[str]:
+    del data_dir  # It is made.
+    return list(grammar_sentences())
+
+
 def _read_sentence_polarity(data_dir: str | None) -> list[str]:
     path = _path("sentence_polarity.zip", data_dir)
     try:
@@ -107,6 +113,7 @@ def _path(file_name: str, data_dir: str | None) -> Path:
 
 NAMED: dict[str, Callable[[str | None], list[str]]] = {
     "pydoc": _read_pydoc,
+    "grammar": _read_grammar,
     "sentence_polarity": _read_sentence_polarity,
     "tinyshakespeare": _read_tinyshakespeare,
 }
