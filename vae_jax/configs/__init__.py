@@ -16,6 +16,7 @@ from vae_jax.configs.exact import (
     PPCAConfig,
 )
 from vae_jax.configs.gan import Adversary, GANConfig
+from vae_jax.configs.language import LanguageModelConfig, SequenceConfig, SequenceName
 from vae_jax.configs.text import TextConfig, TextSpec, TokenUnit
 from vae_jax.configs.training import OptimizerConfig, TrainConfig
 from vae_jax.configs.vae import (
@@ -48,6 +49,7 @@ __all__ = [
     "Head",
     "IWAEConfig",
     "InferenceBudget",
+    "LanguageModelConfig",
     "LinearVAEConfig",
     "MixtureConfig",
     "NetworkConfig",
@@ -61,6 +63,8 @@ __all__ = [
     "PosteriorName",
     "PriorConfig",
     "PriorName",
+    "SequenceConfig",
+    "SequenceName",
     "TextConfig",
     "TextSpec",
     "TokenUnit",
