@@ -16,7 +16,12 @@ from vae_jax.configs.exact import (
     PPCAConfig,
 )
 from vae_jax.configs.gan import Adversary, GANConfig
-from vae_jax.configs.language import LanguageModelConfig, SequenceConfig, SequenceName
+from vae_jax.configs.language import (
+    LanguageModelConfig,
+    SequenceConfig,
+    SequenceName,
+    TextVAEConfig,
+)
 from vae_jax.configs.text import TextConfig, TextSpec, TokenUnit
 from vae_jax.configs.training import OptimizerConfig, TrainConfig
 from vae_jax.configs.vae import (
@@ -67,6 +72,7 @@ __all__ = [
     "SequenceName",
     "TextConfig",
     "TextSpec",
+    "TextVAEConfig",
     "TokenUnit",
     "Track",
     "TrainConfig",

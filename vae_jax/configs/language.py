@@ -5,6 +5,7 @@ from typing import Literal
 
 from vae_jax.configs.checks import check, check_name
 from vae_jax.configs.training import OptimizerConfig
+from vae_jax.configs.vae import ObjectiveConfig, PosteriorConfig
 
 SequenceName = Literal["gru", "transformer"]
 
@@ -51,3 +52,42 @@ class LanguageModelConfig:
 
     network: SequenceConfig = SequenceConfig()
     optimizer: OptimizerConfig = OptimizerConfig(clip_norm=1.0)
+
+
+@dataclass(frozen=True)
+class TextVAEConfig:
+    """A latent of the whole sentence, and a decoder that is a language model given it.
+
+    Three ways to keep the decoder from doing without z (Bowman et al. 2016, arXiv 1511.06349): a
+    floor of the KL (objective free_bits), a KL that is weighted up (beta with num_warmup_steps),
+    and words dropped from what the decoder reads.
+
+    Attributes:
+        latent_dim: L, the number of latent dimensions.
+        encoder: reads the sentence.
+        decoder: writes it.
+        word_dropout_rate: of the tokens that the decoder reads in training.
+        objective: what it maximises.
+        posterior: the family of q(z | x); p(z) is a standard normal.
+        optimizer: clipping and averaging.
+    """
+
+    latent_dim: int = 16
+    encoder: SequenceConfig = SequenceConfig()
+    decoder: SequenceConfig = SequenceConfig()
+    word_dropout_rate: float = 0.3
+    objective: ObjectiveConfig = ObjectiveConfig("free_bits", free_nats=0.25)
+    posterior: PosteriorConfig = PosteriorConfig()
+    optimizer: OptimizerConfig = OptimizerConfig(clip_norm=1.0)
+
+    def __post_init__(self):
+        check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")
+        rate = self.word_dropout_rate
+        check(0 <= rate < 1, "word_dropout_rate", rate, "from 0 to below 1")
+        check(
+            self.objective.name not in ("free_bits", "capacity")
+            or self.posterior.name == "mean_field",
+            "objective",
+            self.objective.name,
+            "a mean_field posterior beside it, whose KL is exact",
+        )

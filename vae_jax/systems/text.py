@@ -1,20 +1,36 @@
-"""Systems of sentences: the language model, whose log p(sentence) is exact."""
+"""Systems of sentences: the language model, whose log p(sentence) is exact, and the text VAE.
+
+The VAE's decoder is the language model, given z. Its perplexity comes from an estimate of log p
+(importance or annealing), never from the ELBO without saying that it is an upper bound then.
+"""
 
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from bayes_jax import density
+from bayes_jax.annealing import annealed_evidence
 from bayes_jax.errors import InputError
+from bayes_jax.model import GenerativeModel, LatentModel, simulate
 from bayes_jax.sequences import in_sentence
-from vae_jax.configs import LanguageModelConfig, SequenceConfig, TextSpec
-from vae_jax.networks.sequence import CausalAttention, CausalGRU, TokenNetwork
+from vae_jax.configs import LanguageModelConfig, SequenceConfig, TextSpec, TextVAEConfig
+from vae_jax.networks.sequence import CausalAttention, CausalGRU, TokenEncoder, TokenNetwork
+from vae_jax.objectives import make_objective
+from vae_jax.objectives.units import unit_terms
+from vae_jax.posteriors import make_posterior
+from vae_jax.priors import standard_normal
 from vae_jax.systems.base import System
 from vae_jax.systems.gradient import gradient_system
+from vae_jax.systems.vae import Family
 from vae_jax.tokenwise import TokenBody, Tokenwise
+
+# Sentences annealed at once, all chains of each.
+EVIDENCE_BATCH = 64
 
 
 class LogProb(NamedTuple):
@@ -33,7 +49,8 @@ class TokenFamily(NamedTuple):
     Attributes:
         init: `(key, batch, context) -> params`.
         body: as it is evaluated.
-        in_training: `key -> TokenBody` that drops features by that key.
+        in_training: `(key, *, word_dropout_rate=0) -> TokenBody` that drops features, and tokens
+            that are read, by that key.
     """
 
     init: Callable
@@ -79,6 +96,91 @@ def build_language_model(config: LanguageModelConfig, spec: TextSpec) -> System:
 
 
 @functools.cache
+def build_text_vae(config: TextVAEConfig, spec: TextSpec) -> System:
+    """A sentence encoder, a latent and a decoder of tokens (Bowman et al. 2016, arXiv 1511.06349).
+
+    Args:
+        config: the networks, the objective, and how many words are dropped.
+        spec: the rows of tokens.
+
+    Returns:
+        A gradient system that counts active units; its evidence is annealed from the guide.
+    """
+    family, body_in_training = text_family(config, spec)
+    objective = make_objective(config.objective)
+
+    def terms(params, key, x, step):
+        return objective(key, family.latent(params), family.guide(params), x, step)
+
+    def step_terms(params, key, x, step):
+        key_drop, key_draw = jax.random.split(key)
+        body = body_in_training(key_drop, word_dropout_rate=config.word_dropout_rate)
+        latent = family.latent(params)._replace(
+            likelihood=functools.partial(Tokenwise, params["decoder"], body=body)
+        )
+        return objective(key_draw, latent, family.guide(params), x, step)
+
+    def of_units(params, key, x):
+        return unit_terms(key, family.guide(params)(x), family.latent(params).prior)
+
+    def generative(params):
+        latent, guide = family.latent(params), family.guide(params)
+        return GenerativeModel(
+            sample=lambda key, num: simulate(key, latent, num)[1],
+            log_evidence=lambda key, x: annealed_evidence(
+                key, latent, x, guide=guide, batch_size=EVIDENCE_BATCH
+            ),
+            latent=latent,
+            guide=guide,
+        )
+
+    return gradient_system(
+        init=family.init,
+        terms=terms,
+        generative=generative,
+        optimizer=config.optimizer,
+        step_terms=step_terms,
+        unit_terms=of_units,
+    )
+
+
+@functools.cache
+def text_family(config: TextVAEConfig, spec: TextSpec) -> tuple[Family, Callable]:
+    """Encoder and decoder of sentences, and the decoder's body in training.
+
+    Args:
+        config: the networks.
+        spec: the rows of tokens.
+    """
+    q = make_posterior(config.posterior, config.latent_dim)
+    tokens = token_family(config.decoder, spec)
+    encoder = TokenEncoder(_core(config.encoder, spec), spec.num_tokens, q.num_features)
+
+    def init(key, batch):
+        key_encoder, key_decoder, key_posterior = jax.random.split(key, 3)
+        return {
+            "encoder": encoder.init(key_encoder, jnp.zeros(spec.length, jnp.int32)),
+            "posterior": q.initial_params(key_posterior),
+            "decoder": tokens.init(key_decoder, batch, jnp.zeros(config.latent_dim)),
+        }
+
+    def decode(params, z):
+        return Tokenwise(params, z, body=tokens.body)
+
+    def encode(params, x):
+        features = encoder.apply(params["encoder"], x.astype(jnp.int32))
+        return q.distribution(features, params["posterior"])
+
+    def guide(params):
+        return Partial(encode, {name: params[name] for name in ("encoder", "posterior")})
+
+    def latent(params):
+        return LatentModel(standard_normal(config.latent_dim), Partial(decode, params["decoder"]))
+
+    return Family(init, latent, guide), tokens.in_training
+
+
+@functools.cache
 def token_family(config: SequenceConfig, spec: TextSpec) -> TokenFamily:
     """The network that a config names, over the rows of a spec.
 
@@ -102,8 +204,15 @@ def token_family(config: SequenceConfig, spec: TextSpec) -> TokenFamily:
         length=spec.length,
     )
 
-    def in_training(key):
-        log_probs = functools.partial(module.apply, is_training=True, rngs={"dropout": key})
+    def in_training(key, *, word_dropout_rate=0.0):
+        key_words, key_features = jax.random.split(key)
+
+        def log_probs(params, previous, tokens, context):
+            is_dropped = jax.random.bernoulli(key_words, word_dropout_rate, previous.shape)
+            previous = jnp.where(is_dropped, spec.num_tokens, previous)
+            rngs = {"dropout": key_features}
+            return module.apply(params, previous, tokens, context, is_training=True, rngs=rngs)
+
         return body._replace(log_probs=log_probs)
 
     return TokenFamily(init, body, in_training)
