@@ -1,11 +1,13 @@
-"""A stack of causal attention blocks over positions (Vaswani et al. 2017, arXiv 1706.03762)."""
+"""A stack of causal attention blocks over places (Vaswani et al. 2017, arXiv 1706.03762)."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from vae_jax.networks.causal.given import Given
-from vae_jax.networks.causal.transformer import Block
+
+_MLP_WIDENING = 4
 
 
 class CausalAttention(nn.Module):
@@ -53,3 +55,40 @@ class CausalAttention(nn.Module):
             stream, memory = block.one(stream, memory, index)
             kept.append(memory)
         return (given, kept), self.norm(stream)
+
+
+class Block(nn.Module):
+    """Attention to what came before, then a dense layer, each beside the identity.
+
+    Attributes:
+        width: of the stream.
+        num_heads: of attention.
+    """
+
+    width: int
+    num_heads: int
+
+    def setup(self):
+        """Norms and dense layers."""
+        self.before_attention, self.before_dense = nn.LayerNorm(), nn.LayerNorm()
+        self.attended = nn.DenseGeneral((3, self.num_heads, self.width // self.num_heads))
+        self.joined = nn.Dense(self.width)
+        self.inner, self.outer = nn.Dense(_MLP_WIDENING * self.width), nn.Dense(self.width)
+
+    def __call__(self, stream: Float[Array, "position width"]) -> Float[Array, "position width"]:
+        """All positions."""
+        query, key, value = jnp.unstack(self.attended(self.before_attention(stream)), axis=1)
+        seen = jax.nn.dot_product_attention(query, key, value, is_causal=True)
+        return self._after(stream, seen.reshape(stream.shape))
+
+    def one(self, stream: Float[Array, " width"], memory: tuple[Array, Array], index):
+        """One position, with the keys and values of those before it."""
+        query, *new = jnp.unstack(self.attended(self.before_attention(stream)), axis=0)
+        keys, values = (rows.at[index].set(row) for rows, row in zip(memory, new, strict=True))
+        is_past = jnp.arange(len(keys)) <= index
+        seen = jax.nn.dot_product_attention(query[None], keys, values, mask=is_past[None, None])
+        return self._after(stream, seen.reshape(stream.shape)), (keys, values)
+
+    def _after(self, stream, seen):
+        stream = stream + self.joined(seen)
+        return stream + self.outer(nn.gelu(self.inner(self.before_dense(stream))))
