@@ -22,6 +22,13 @@ from vae_jax.configs.exact import (
     PPCAConfig,
 )
 from vae_jax.configs.gan import Adversary, GANConfig
+from vae_jax.configs.language import (
+    LanguageModelConfig,
+    SequenceConfig,
+    SequenceName,
+    TextVAEConfig,
+)
+from vae_jax.configs.text import TextConfig, TextSpec, TokenUnit
 from vae_jax.configs.training import OptimizerConfig, TrainConfig
 from vae_jax.configs.vae import (
     ComputeDtype,
@@ -54,6 +61,7 @@ __all__ = [
     "Head",
     "IWAEConfig",
     "InferenceBudget",
+    "LanguageModelConfig",
     "LinearVAEConfig",
     "MixtureConfig",
     "MixtureOfFactorAnalysersConfig",
@@ -68,6 +76,12 @@ __all__ = [
     "PosteriorName",
     "PriorConfig",
     "PriorName",
+    "SequenceConfig",
+    "SequenceName",
+    "TextConfig",
+    "TextSpec",
+    "TextVAEConfig",
+    "TokenUnit",
     "Track",
     "TrainConfig",
     "VAEConfig",

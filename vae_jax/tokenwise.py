@@ -1,0 +1,117 @@
+"""p(sentence) as a product over tokens, a NumPyro distribution over rows of tokens.
+
+Rows are those of `bayes_jax.sequences`: after its end token a sentence holds nothing that counts,
+and draws stay ended.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
+from numpyro.distributions import constraints
+
+from bayes_jax.sequences import END, in_sentence, stays_ended
+
+
+class TokenBody(NamedTuple):
+    """How params score tokens; equal bodies share functions.
+
+    Attributes:
+        log_probs: `(params, previous [length], tokens [length], context) -> [length]` in nats.
+        start: `(params, context) -> cache`.
+        advance: `(params, cache, index, previous) -> (cache, logits [token])`.
+        num_tokens: of the vocabulary; the token of this number begins a sentence.
+        length: of a row.
+    """
+
+    log_probs: Callable
+    start: Callable
+    advance: Callable
+    num_tokens: int
+    length: int
+
+
+class Tokenwise(dist.Distribution):
+    """Tokens one after the other, each given those before it and a context.
+
+    Attributes:
+        params: of the network.
+        context: seen by all tokens, `[context]`.
+        body: what scores the tokens.
+    """
+
+    arg_constraints: ClassVar = {}
+    pytree_data_fields = ("params", "context")
+    pytree_aux_fields = ("body",)
+
+    def __init__(
+        self,
+        params: PyTree,
+        context: Float[Array, " context"],
+        *,
+        body: TokenBody,
+        validate_args: Any = None,
+    ):
+        """From params and a context that may be empty."""
+        self.params, self.context, self.body = params, context, body
+        super().__init__(event_shape=(body.length,), validate_args=validate_args)
+
+    @property
+    def support(self):
+        """Rows of tokens that stay ended."""
+        return _Rows(self.body.num_tokens)
+
+    def log_prob(self, value: Num[Array, "*sample length"]) -> Float[Array, "*sample"]:
+        """The exact log probability in nats, the end token counted."""
+        if value.ndim > 1:
+            return jax.vmap(self.log_prob)(value)
+        tokens = value.astype(jnp.int32)
+        before = previous_tokens(tokens, self.body.num_tokens)
+        scores = self.body.log_probs(self.params, before, tokens, self.context)
+        return jnp.sum(jnp.where(in_sentence(tokens), scores, 0.0))
+
+    def sample(
+        self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()
+    ) -> Int[Array, "*sample length"]:
+        """Sentences, token by token in one scan, cut where they are longer than a row."""
+        draws = jax.vmap(self._one_draw)(jax.random.split(key, math.prod(sample_shape)))
+        return draws.reshape(*sample_shape, self.body.length)
+
+    def _one_draw(self, key):
+        def one_token(carry, inputs):
+            cache, previous = carry
+            index, key = inputs
+            cache, logits = self.body.advance(self.params, cache, index, previous)
+            token = jax.random.categorical(key, logits).astype(jnp.int32)
+            token = jnp.where(previous == END, END, token)
+            return (cache, token), token
+
+        carry = self.body.start(self.params, self.context), jnp.int32(self.body.num_tokens)
+        inputs = jnp.arange(self.body.length), jax.random.split(key, self.body.length)
+        return jax.lax.scan(one_token, carry, inputs)[1]
+
+
+def previous_tokens(tokens: Int[Array, " length"], begin: int) -> Int[Array, " length"]:
+    """What stands before each token; `begin` before the first."""
+    return jnp.pad(tokens, (1, 0), constant_values=begin)[:-1]
+
+
+class _Rows(constraints.Constraint):
+    """Whole numbers 0 ... num_tokens - 1, and nothing but the end after an end."""
+
+    is_discrete = True
+    event_dim = 1
+
+    def __init__(self, num_tokens: int):
+        self.num_tokens = num_tokens
+
+    def __call__(self, x):
+        is_token = (x >= 0) & (x < self.num_tokens) & (x == jnp.floor(x))
+        return jnp.all(is_token, axis=-1) & stays_ended(x)
+
+    def tree_flatten(self):
+        return (), ((), {"num_tokens": self.num_tokens})
