@@ -14,6 +14,7 @@ def test_both_sides_are_those_of_the_engines_under_its_options(linear_case):
     options = {
         "guide": linear_case.guide,
         "schedule": "power",
+        "transition": "elliptical",
         "num_chains": 4,
         "num_temperatures": 5,
     }
