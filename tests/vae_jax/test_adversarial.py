@@ -61,6 +61,15 @@ def test_slopes_are_looked_at_between_real_and_generated_images():
     assert seen_at(KEY, real, real) == pytest.approx(4.0, rel=1e-4)
 
 
+def test_slopes_are_looked_at_on_the_line_between_two_images():
+    """There both pixels are equal, and the critic is flat; in the box around it it is not."""
+    real, fake = jnp.zeros((50, 2)), jnp.full((50, 2), 4.0)
+    found = adversarial.wasserstein_critic(
+        KEY, lambda x: 0.5 * (x[0] - x[1]) ** 2, real, fake, penalty=1.0
+    )
+    assert found == pytest.approx(1.0, abs=1e-4)
+
+
 def test_energy_score_is_what_loops_give():
     x, samples = np.asarray(REAL[:4], np.float64), np.asarray(FAKE[:6], np.float64)
     near = np.array([[np.linalg.norm(a - b) for b in samples] for a in x]).mean(axis=1)

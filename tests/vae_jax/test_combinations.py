@@ -100,6 +100,24 @@ def test_every_head_trains_and_is_bounded_and_sampled(head):
         assert np.asarray(images).max() <= dataset.spec.white
 
 
+def test_the_bounds_lie_below_log_p_of_a_sum_over_a_grid():
+    """Which for three latent dimensions and a smooth decoder is log p(x) itself."""
+    _, model, _, _, x = trained("bernoulli")
+    x = jnp.asarray(x[:4])
+    nodes = jnp.linspace(-5, 5, 41)
+    z = jnp.stack(jnp.meshgrid(nodes, nodes, nodes), axis=-1).reshape(-1, 3)
+    log_prior = jnp.sum(norm.logpdf(z), axis=1) + 3 * jnp.log(nodes[1] - nodes[0])
+
+    def log_joint(z, log_prior):
+        return log_prior + jax.vmap(model.latent.likelihood(z).log_prob)(x)
+
+    exact = jax.nn.logsumexp(jax.jit(jax.vmap(log_joint))(z, log_prior), axis=0)
+    for engine, most in ((bayes_jax.elbo, 5.0), (bayes_jax.importance_bound, 0.5)):
+        bound = engine(KEY, model.latent, x, guide=model.guide)
+        gap = np.mean(np.asarray(exact - bound.lower, np.float64))
+        assert -4 * np.linalg.norm(bound.stderr_lower) / len(x) < gap < most
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("head", sorted(configs.REPRESENTATIONS))
 def test_every_engine_takes_every_head(head):

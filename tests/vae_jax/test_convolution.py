@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bayes_jax import InputError
 from vae_jax.networks.convolution import convolve
 
 KEY = jax.random.key(0)
@@ -37,6 +38,18 @@ def test_values_and_gradients_are_those_of_lax(options, shape):
 
     for found, expected in zip(parts(convolve), parts(plain), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options", [{"rhs_dilation": (2, 2)}, {"feature_group_count": 2}, {"batch_group_count": 3}]
+)
+def test_what_products_would_not_obey_is_refused(options):
+    images, kernel = jnp.ones((3, 8, 8, 2)), jnp.ones((3, 2, 2, 4))
+    (name,) = options
+    with pytest.raises(InputError, match=f"{name} is .*expected its default"):
+        convolve(images, kernel, **options)
+    neutral = {"rhs_dilation": (1, 1), "feature_group_count": 1, "precision": None}
+    np.testing.assert_array_equal(convolve(images, kernel, **neutral), convolve(images, kernel))
 
 
 def test_the_transposed_layer_is_flax_s():

@@ -32,10 +32,15 @@ def test_only_the_chains_of_a_batch_move_and_their_images_keep_them():
     assert state.z.shape == (20, 3, 2)
     rows = jnp.array([3, 11, 7])
     batch = {"x": data["x"][rows], "row": rows.astype(jnp.float32)}
-    new, metrics = jax.jit(system.step)(state, KEY, batch)
+    step = jax.jit(system.step)
+    new, metrics = step(state, KEY, batch)
     moved = np.any(np.asarray(new.z != state.z), axis=(1, 2))
     np.testing.assert_array_equal(np.flatnonzero(moved), [3, 7, 11])
     assert 0 < metrics["accept"] <= 1
+    # By small steps no chain comes far, so that a chain of another image shows.
+    near, _ = step(state._replace(log_step=jnp.log(1e-4)), KEY, batch)
+    np.testing.assert_allclose(near.z, state.z, atol=0.02)
+    assert np.all(np.any(np.asarray(near.z != state.z), axis=(1, 2))[np.asarray(rows)])
 
 
 def test_chains_that_are_refused_too_often_step_less_far():
@@ -44,10 +49,34 @@ def test_chains_that_are_refused_too_often_step_less_far():
     data = training_data(system, jnp.ones((8, 6)))
     state = system.init(KEY, data)
     batch = jax.tree.map(jnp.asarray, data)
-    too_far, _ = system.step(state._replace(log_step=jnp.log(50.0)), KEY, batch)
-    too_near, _ = system.step(state._replace(log_step=jnp.log(1e-3)), KEY, batch)
+    step = jax.jit(system.step)
+    too_far, _ = step(state._replace(log_step=jnp.log(50.0)), KEY, batch)
+    too_near, _ = step(state._replace(log_step=jnp.log(1e-3)), KEY, batch)
     assert too_far.log_step < jnp.log(50.0)
     assert too_near.log_step > jnp.log(1e-3)
+
+
+def exact_of(system, state):
+    """The linear decoder of a state under its shared noise, whose evidence is exact."""
+    likelihood = system.generative(state).latent.likelihood
+    mean = likelihood(jnp.zeros(4)).mean
+    loading = jax.vmap(lambda z: likelihood(z).mean)(jnp.eye(4)) - mean
+    return linear_gaussian.LinearGaussian(loading.T, mean, likelihood(jnp.zeros(4)).variance)
+
+
+def test_validation_watches_a_lower_bound():
+    """exp of it is unbiased for p(x), so that its mean lies below log p(x), here by little."""
+    spec = ObservationSpec(6, "gaussian_shared", min_variance=1e-3)
+    system = build("deep_latent", DeepLatentConfig(4, ()), spec)
+    x = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+    state = system.init(KEY, training_data(system, jnp.asarray(x)))
+    found = np.asarray(jax.jit(system.evaluate)(state, KEY, x)["objective"], np.float64)
+    exact = exact_of(system, state)
+    log_evidence = np.asarray(linear_gaussian.log_evidences(exact, x), np.float64)
+    gap = log_evidence - found
+    assert -4 * gap.std() / np.sqrt(len(gap)) < gap.mean() < 0.5
+    ratio = np.exp(-gap)
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(ratio))
 
 
 @pytest.mark.long
@@ -58,14 +87,7 @@ def test_a_linear_decoder_reaches_the_evidence_of_ppca():
         num_epochs=300, batch_size=64, learning_rate=3e-3, patience=300, schedule="cosine"
     )
     result = training.fit(KEY, system, dataset.train, dataset.validation, loop)
-    params = result.progress.state.decoder.params
-    head = system.generative(result.progress.state).latent.likelihood
-    output = params["decoder"]["params"]["output"]
-    exact = linear_gaussian.LinearGaussian(
-        output["kernel"].T,
-        output["bias"],
-        jnp.broadcast_to(head(jnp.zeros(4)).variance, dataset.spec.dim),
-    )
+    exact = exact_of(system, result.progress.state)
     spec = ObservationSpec(dataset.spec.dim, "gaussian", min_variance=dataset.spec.min_variance)
     ppca = build("ppca", PPCAConfig(4), spec)
     best = ppca.generative(ppca.fit(KEY, jnp.asarray(dataset.train)))

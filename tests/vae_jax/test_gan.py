@@ -1,11 +1,13 @@
 """GANs on digits: what a step moves, what the generator learns, and the evidence it is given."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression
 
 import bayes_jax
@@ -53,14 +55,84 @@ def test_the_generator_moves_once_for_so_many_steps_of_the_critic(digits):
     assert has_moved == [False, False, True, False, False, True]
 
 
-def test_the_average_follows_the_generator(digits):
-    for decay, is_behind in ((0.0, False), (0.9, True)):
-        system = build("gan", GANConfig(3, (16,), average_decay=decay), digits.spec)
-        state = system.init(KEY, jnp.asarray(digits.train))
-        for index in range(3):
-            x = jnp.asarray(digits.train[:64])
-            state, _ = jax.jit(system.step)(state, jax.random.key(index), x)
-        assert same(state.average, state.generator.params) != is_behind
+@pytest.mark.parametrize("decay", [0.0, 0.15, 0.9])
+def test_the_average_is_that_of_arithmetic(digits, decay):
+    """At most (1 + t) / (10 + t) is kept at step t, so that a long average forgets its start."""
+    system = build("gan", GANConfig(3, (16,), average_decay=decay), digits.spec)
+    x = jnp.asarray(digits.train[:64])
+    state = system.init(KEY, x)
+    step, expected = jax.jit(system.step), state.average
+    for index in range(3):
+        state, _ = step(state, jax.random.key(index), x, learning_rate=1e-2)
+        kept = min(decay, (1 + index) / (10 + index))
+        expected = jax.tree.map(
+            lambda old, new, kept=kept: kept * old + (1 - kept) * new,
+            expected,
+            state.generator.params,
+        )
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), state.average, expected)
+        assert same(state.average, state.generator.params) == (decay == 0)
+
+
+@pytest.mark.parametrize("head", ["bernoulli", "gaussian"])
+def test_the_average_is_what_is_kept(head):
+    """A state's score, samples and likelihood are those of its average, whatever its generator."""
+    spec = ObservationSpec(64, head)
+    system = build("gan", GANConfig(3, (16,)), spec)
+    x = jax.random.bernoulli(KEY, 0.3, (20, 64)).astype(float)
+    state, other = (system.init(jax.random.key(seed), x) for seed in (0, 1))
+    mixed = other._replace(average=state.average)
+
+    def kept(state):
+        model = system.generative(state)
+        likelihood = model.latent.likelihood(jnp.ones(3))
+        return system.evaluate(state, KEY, x), model.sample(KEY, 5), likelihood.mean
+
+    assert same(kept(mixed), kept(state))
+    for found, of_other in zip(kept(mixed), kept(other), strict=True):
+        assert not same(found, of_other)
+
+
+def test_grey_samples_are_what_the_generator_makes(digits):
+    """The noise of the observation model is in its likelihood alone, not on samples."""
+    x = jnp.asarray(digits.train)
+    samples = {}
+    for scale in (0.1, 1.0):
+        system = build("gan", GANConfig(3, (16,), scale=scale), digits.spec)
+        model = system.generative(system.init(KEY, x))
+        samples[scale] = np.asarray(model.sample(KEY, 50), np.float64)
+        assert model.latent.likelihood(jnp.zeros(3)).variance == pytest.approx(scale**2)
+    np.testing.assert_array_equal(samples[0.1], samples[1.0])
+    # Three latent numbers move 64 pixels; with noise beside them all 64 directions would vary.
+    logits = np.log(samples[1.0] / (1 - samples[1.0]))
+    assert np.linalg.matrix_rank(logits - logits.mean(axis=0), tol=1e-3) <= 16
+
+
+def test_bits_are_drawn_and_scored_as_bits():
+    """From a generator of halves: E|x - y| and E|y - y'| of random bits, not of grey images."""
+    system = build("gan", GANConfig(3, (16,)), ObservationSpec(64, "bernoulli"))
+    x = jax.random.bernoulli(jax.random.key(0), 0.5, (200, 64)).astype(float)
+    state = system.init(KEY, x)
+    state = state._replace(average=jax.tree.map(jnp.zeros_like, state.average))
+    samples = np.asarray(system.generative(state).sample(KEY, 400))
+    assert set(np.unique(samples)) == {0, 1}
+    stderr = 0.5 / np.sqrt(samples.size)
+    assert abs(samples.mean() - 0.5) < 4 * stderr
+    num_apart = np.arange(65)
+    distance = binom.pmf(num_apart, 64, 0.5) @ np.sqrt(num_apart)
+    score = -np.asarray(system.evaluate(state, KEY, x)["objective"], np.float64)
+    assert abs(score.mean() - distance / 2) < 4 * score.std() / np.sqrt(len(score))
+
+
+@pytest.mark.parametrize("head", ["bernoulli", "gaussian"])
+def test_one_image_is_a_batch(head):
+    system = build("gan", GANConfig(3, (16,)), ObservationSpec(64, head))
+    x = jnp.full((1, 64), 1.0)
+    state = system.init(KEY, x)
+    for index in range(3):
+        state, metrics = jax.jit(system.step)(state, jax.random.key(index), x)
+        assert all(np.isfinite(value) for value in metrics.values())
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "wasserstein"])

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayes_jax import Evidence
+from bayes_jax import Evidence, simulate
 from bayes_jax.estimates import EvidenceKind
 from bayes_jax.exact import linear_gaussian
+from bayes_jax.observation import with_gaussian_noise
 from vae_jax.arguments import parse_train
 from vae_jax.comparison import decoders, model_table, models, noises, scores
 from vae_jax.comparison.entrants import ENTRANTS
@@ -127,30 +128,60 @@ def test_every_decoder_is_bounded_from_the_prior_alike(grey, linear):
     gap = np.asarray(linear.generative.log_evidence(jax.random.key(1), x).lower - evidence.lower)
     assert -4 * np.std(gap) / len(gap) ** 0.5 < gap.mean() < 0.5
     assert len(validation.x) == BUDGET.num_simulations
-    vae = linear._replace(name="vae")
-    bounded = [decoders.Bounded(each, evidence, validation) for each in (linear, vae)]
-    first, second = decoders.rows([[each] for each in bounded])
-    assert first["difference"] == second["difference"] == 0
     assert not decoders.has_decoder(linear)
-    (alone,) = decoders.rows([bounded[:1]])
-    assert alone["difference"] is None
+
+
+def test_decoders_are_compared_to_the_vae_image_by_image(linear):
+    """Hand-made evidences, the VAE last: differences and their errors by arithmetic."""
+    vae = linear._replace(name="vae")
+    other, reference = [-10.0, -12.0, -14.0], [-11.0, -14.0, -17.0]
+    expected = (2, 1 / 3**0.5)  # of 1, 2 and 3
+
+    def differences(rows):
+        return [(row["difference"], row["difference_stderr"]) for row in rows]
+
+    bounded = [
+        [decoders.Bounded(trained, exact(values), None)]
+        for trained, values in ((linear, other), (vae, reference))
+    ]
+    first, second = differences(decoders.rows(bounded))
+    np.testing.assert_allclose(first, expected, rtol=1e-5)
+    assert second == (0, 0)
+    assert differences(decoders.rows(bounded[:1])) == [(None, None)]
+
+    own = exact([-5.0, -3.0, -9.0])
+    noisy = [
+        [noises.Noisy(trained, 0.1, own, None, exact(values), None)]
+        for trained, values in ((linear, other), (vae, reference))
+    ]
+    rows = noises.rows(noisy)
+    np.testing.assert_allclose(differences(rows)[0], expected, rtol=1e-5)
+    assert differences(rows)[1] == (0, 0)
+    assert [row["log_prob"] for row in rows] == [-12, -14]
+    assert [row["own_log_prob"] for row in rows] == pytest.approx([-17 / 3] * 2)
 
 
 def test_a_decoder_has_its_own_noise_and_the_shared_one(grey, linear):
     """The chosen scale is the best of the grid by closed form, and both bounds hold under it."""
     x = models.test_images(grey, BUDGET)
-    validation = jnp.asarray(grey.validation, x.dtype)
-    found = noises.under_noise(jax.random.key(2), linear, validation, x, BUDGET)
     model = linear.generative.latent
+    # Less noise on the images that choose than on those that are tested.
+    quiet = with_gaussian_noise(model, noises.SCALES[1])
+    validation = simulate(jax.random.key(4), quiet, noises.NUM_VALIDATION)[1]
+    found = noises.under_noise(jax.random.key(2), linear, validation, x, BUDGET)
     loading = jax.vmap(lambda z: model.likelihood(z).mean)(jnp.eye(3))
     mean = model.likelihood(jnp.zeros(3)).mean
     params = linear_gaussian.LinearGaussian((loading - mean).T, mean, jnp.ones_like(mean))
-    chooses = validation[: noises.NUM_VALIDATION]
-    best = max(noises.SCALES, key=lambda scale: under(params, scale, chooses).mean())
-    assert found.scale == best
+    best, of_tested = (
+        max(noises.SCALES, key=lambda scale, images=images: under(params, scale, images).mean())
+        for images in (validation, x)
+    )
+    assert found.scale == best == noises.SCALES[1] != of_tested
     for scale, evidence in ((best, found.own), (noises.SHARED_SCALE, found.shared)):
         gap = under(params, scale, x) - np.asarray(evidence.lower, np.float64)
         assert -4 * np.std(gap) / len(gap) ** 0.5 < gap.mean() < 0.5
     (row,) = noises.rows([[found]])
-    assert row["own_log_prob"] >= row["log_prob"] - 0.1
+    assert row["scale"] == best
+    assert not row["is_edge"]
+    assert row["difference"] is None
     assert row["width"] is not None

@@ -35,7 +35,7 @@ from vae_jax.configs import (
     WeightPosteriorConfig,
 )
 from vae_jax.systems import SYSTEMS, build, vae
-from vae_jax.systems.base import training_data
+from vae_jax.systems.base import observing, training_data
 
 KEY = jax.random.key(3)
 BERNOULLI = ObservationSpec(64, "bernoulli")
@@ -161,6 +161,18 @@ def test_samples_look_like_observations(state_of, name, spec):
         assert set(np.unique(x)) == {0, 1}
 
 
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in OF_GREY])
+def test_systems_of_bits_refuse_grey_pixels(state_of, name):
+    model = build(name, SMALL[name], BERNOULLI).generative(state_of(name, BERNOULLI))
+    x = np.zeros((3, 64), np.float32)
+    x[1, 5] = 0.5
+    with pytest.raises(
+        InputError, match=r"x\[1\] (lies outside the support|holds something else)"
+    ) as error:
+        model.log_evidence(KEY, x)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(("name", "spec"), GRADIENT_CASES)
 def test_metrics_are_parts_of_a_bound_for_each_example(state_of, digits, name, spec):
     system, x = build(name, SMALL[name], spec), digits[spec.head][1][:20]
@@ -205,6 +217,17 @@ def test_one_step_is_adams_along_the_objective(digits, name, spec):
     clear = np.abs(slope) > 1e-4
     assert clear.sum() > 100
     np.testing.assert_allclose((after - before)[clear], 1e-3 * np.sign(slope[clear]), atol=2e-5)
+
+
+@pytest.mark.parametrize(("name", "spec"), CASES)
+def test_fresh_noise_is_refused_by_what_keeps_chains_of_each_image(name, spec):
+    system = build(name, SMALL[name], spec)
+    assert observing(system, None) is system
+    if system.is_indexed:
+        with pytest.raises(InputError, match=r"noise is fresh.*expected noise fixed"):
+            observing(system, lambda key, batch: batch)
+    else:
+        assert observing(system, lambda key, batch: batch).observe is not None
 
 
 # --- the VAE and the IWAE ------------------------------------------------------------------------

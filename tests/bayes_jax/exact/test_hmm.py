@@ -119,13 +119,15 @@ def test_em_never_falls_and_finds_what_made_the_data(kind):
     assert abs(float(gap.mean())) < 0.2
 
 
-def test_what_lies_beyond_a_length_teaches_nothing():
-    params = some(hmm.CategoricalHMM)
-    x = hmm.HiddenMarkov(params, 10).sample(KEY, (50,))
-    lengths = np.full(50, 6)
-    options = {"num_states": 3, "num_tokens": 4, "num_iterations": 5}
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("padding", [0, 1])
+def test_what_lies_beyond_a_length_teaches_nothing(kind, padding):
+    x = hmm.HiddenMarkov(some(kind), 10).sample(KEY, (50,))
+    num_tokens = None if kind is hmm.BernoulliHMM else 4
+    options = {"num_states": 3, "num_tokens": num_tokens, "num_iterations": 5}
     cut = hmm.fit_params(KEY, x[:, :6], **options)
-    whole = hmm.fit_params(KEY, x.at[:, 6:].set(0), lengths=lengths, **options)
+    lengths = np.full(50, 6)
+    whole = hmm.fit_params(KEY, x.at[:, 6:].set(padding), lengths=lengths, **options)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), cut, whole)
 
 

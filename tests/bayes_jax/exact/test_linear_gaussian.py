@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, FactorAnalysis
 
 from bayes_jax.errors import InputError
@@ -192,6 +193,22 @@ def test_latent_model_obeys_bayes_theorem(params, x):
 
     z = jax.random.normal(jax.random.key(0), (3, LATENT))
     np.testing.assert_allclose(difference(z), jnp.full(3, evidence), rtol=1e-10)
+
+
+def test_small_noise_is_borne_in_single_precision():
+    """Of PPCA on digits, where neither x nor params are made to fit; called outside of jit."""
+    with jax.enable_x64(False):
+        x = load_digits().data.astype(np.float32) / 17
+        fitted = fit_params(x, latent_dim=16)
+        params = fitted._replace(variance=jnp.full_like(fitted.variance, 0.05**2))
+        found = [float(linear_gaussian.log_evidence(params, row)) for row in x[:3]]
+        posterior = linear_gaussian.posterior(params, x[0])
+    loading, mean, variance = (np.asarray(part, np.float64) for part in params)
+    covariance = loading @ loading.T + np.diag(variance)
+    expected = multivariate_normal(mean, covariance).logpdf(x[:3].astype(np.float64))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    loc = loading.T @ np.linalg.solve(covariance, x[0] - mean)
+    np.testing.assert_allclose(posterior.mean, loc, atol=1e-3)
 
 
 def test_samples_have_the_moments_of_the_model(params):
