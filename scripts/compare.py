@@ -58,7 +58,7 @@ def main(command: Compare) -> None:
         *(found for item in finished.items() if (found := certificate.table(*item))),
         model_table.table(scored, dataset),
         judged,
-        *compare_decoders(key_decoders, trained, dataset, command, x),
+        *compare_decoders(key_decoders, scored, dataset, command, x),
         model_table.commands([seeds[0] for seeds in trained.values()], command.data_config),
     ]
     page = report.write(
@@ -117,7 +117,7 @@ def score(key, trained, command, x):
     return each_seed(
         "scoring models",
         key,
-        trained,
+        {seeds[0].title: seeds for seeds in trained.values()},
         lambda key, entry: scores.score(key, entry, x, command.budget),
     )
 
@@ -147,21 +147,25 @@ def judge(key, scored, dataset):
     return quality_table.table(quality_table.rows(scored, found, real, num))
 
 
-def compare_decoders(key, trained, dataset, command, x):
+def compare_decoders(key, scored, dataset, command, x):
     """Tables of the decoders under annealing from the prior, where there are several kinds."""
     import jax
     import jax.numpy as jnp
 
-    from vae_jax.comparison import decoders, noises
+    from vae_jax.comparison import decoders, noises, scores
 
-    compared = {name: seeds for name, seeds in trained.items() if decoders.has_decoder(seeds[0])}
-    if not {*compared} - {"vae", "iwae"}:
+    scored = [seeds for seeds in scored if seeds[0].trained.name in decoders.COMPARED]
+    if not any(scores.starts_from_prior(seeds[0].trained.generative) for seeds in scored):
         return
+    compared = {seeds[0].trained.title: seeds for seeds in scored}
     key_bound, key_noise = jax.random.split(key)
 
     def bounded(key, entry):
-        bounds = decoders.bound(key, entry.generative.latent, x, command.budget)
-        return decoders.Bounded(entry, *bounds)
+        generative = entry.trained.generative
+        if scores.starts_from_prior(generative):
+            return decoders.Bounded(entry.trained, entry.evidence, entry.validation)
+        bounds = decoders.bound(key, generative.latent, x, command.budget)
+        return decoders.Bounded(entry.trained, *bounds)
 
     found = each_seed("annealing decoders from the prior", key_bound, compared, bounded)
     yield decoders.table(found)
@@ -171,19 +175,21 @@ def compare_decoders(key, trained, dataset, command, x):
             "decoders under one noise",
             key_noise,
             compared,
-            lambda key, entry: noises.under_noise(key, entry, validation, x, command.budget),
+            lambda key, entry: noises.under_noise(
+                key, entry.trained, validation, x, command.budget
+            ),
         )
         yield noises.table(found)
 
 
-def each_seed(title, key, trained, work):
-    """`work(key, trained)` for every seed of every model, with a bar over models."""
+def each_seed(title, key, models, work):
+    """`work(key, seed)` for all seeds of each named model, with a bar over models."""
     import jax
 
     done = []
-    with console.progress(title, total=len(trained)) as advance:
-        for index, seeds in enumerate(trained.values()):
-            advance(0, note=seeds[0].title)
+    with console.progress(title, total=len(models)) as advance:
+        for index, (name, seeds) in enumerate(models.items()):
+            advance(0, note=name)
             keys = jax.random.split(jax.random.fold_in(key, index), len(seeds))
             done.append([work(*pair) for pair in zip(keys, seeds, strict=True)])
             advance()

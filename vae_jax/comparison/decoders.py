@@ -70,10 +70,8 @@ class Bounded(NamedTuple):
     validation: Validation | None
 
 
-def has_decoder(trained: Trained) -> bool:
-    """Whether a model is p(z) p(x | z) without an exact posterior, so that annealing is needed."""
-    generative = trained.generative
-    return generative.latent is not None and generative.posterior is None
+COMPARED = ("vae", "iwae", "deep_latent", "deep_latent_seconds", "gan")
+"""The entrants with one decoder and no exact posterior."""
 
 
 def bound(

@@ -123,10 +123,16 @@ ENTRANTS: dict[str, Entrant] = {
     "gan": Entrant("gan", "GAN ({0.latent_dim}-d)", (("latent_dim", 10),)),
     "made": Entrant("autoregressive", "MADE"),
     "pixelcnn": Entrant(
-        "autoregressive", "PixelCNN", (("network", "pixelcnn"),), partial(impatient, 10)
+        "autoregressive",
+        "PixelCNN",
+        (("network", "pixelcnn"), ("num_layers", 3)),
+        partial(impatient, 10),
     ),
     "transformer": Entrant(
-        "autoregressive", "transformer", (("network", "transformer"),), partial(impatient, 10)
+        "autoregressive",
+        "transformer",
+        (("network", "transformer"), ("num_layers", 2)),
+        partial(impatient, 10),
     ),
     "ppca": Entrant("ppca", "PPCA ({0.latent_dim}-d)"),
     "factor_analysis": Entrant("factor_analysis", "factor analysis ({0.latent_dim}-d)"),

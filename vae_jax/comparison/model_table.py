@@ -57,7 +57,7 @@ COLUMNS = [
         "seconds_per_posterior",
         "s / posterior",
         ".3f",
-        meaning="MCMC draws of p(z | x) of one image, where it is not exact",
+        meaning="MCMC draws of p(z | x) of one image of eight, where it is not exact",
     ),
     Column(
         "abilities",
