@@ -1,6 +1,6 @@
-"""Which rows of a table are anomalies? Scores in nats and p values, and with labels how good they are.
+"""Which rows of a table are anomalies? Scores in nats and p values, judged where there are labels.
 
-python scripts/detect.py                             digits, one held out: about 2 min on 2 CPU cores
+python scripts/detect.py                             digits without one: about 2 min on 2 CPU cores
 python scripts/detect.py --data table.csv --out detection
 python scripts/detect.py --data labelled.npz --protocol contaminated
 
