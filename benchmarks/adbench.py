@@ -93,8 +93,8 @@ def measure(command: Bench, path: Path, protocol: str) -> Iterator[dict]:
         last = time.perf_counter()
     for name, done in scored.items():
         row = trial.judge(name, done, table.is_anomaly, protocol=protocol)
+        print(f"{path.stem}, {protocol}, {name}: ROC-AUC {100 * row['roc_auc']:.1f}", flush=True)
         yield {"data": path.stem, **row, "seconds": seconds[name] / command.seeds}
-    print(path.stem, protocol, f"{sum(seconds.values()):.0f} s", flush=True)
 
 
 def averages(found: list[dict]) -> Iterator[dict]:

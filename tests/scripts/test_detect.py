@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from vae_jax.detection.detectors import DETECTORS
+from vae_jax.detection.detectors import QUICK
 
 
 def table(num=60, num_odd=8):
@@ -46,7 +46,7 @@ def test_labels_make_one_row_per_score(labelled):
     assert "Anomalies found" in done.out
     assert f"scores: {folder / 'scores.csv'}" in done.out
     content = json.loads((folder / "results.json").read_text())
-    assert {row["score"] for row in content["rows"]} == {*DETECTORS}
+    assert {row["score"] for row in content["rows"]} == {*QUICK}
     assert {"command", "config", "device", "git", "versions"} <= content["meta"].keys()
     (recommended,) = [row for row in content["rows"] if row["recommended"]]
     assert recommended["score"] == "gaussian_mixture"

@@ -87,5 +87,5 @@ def picture(scored: Scored, is_anomaly: Bool[np.ndarray, " num"] | None, *, name
     known = None if is_anomaly is None else is_anomaly[scored.index]
     title = f"How odd are the rows? {name.replace('_', ' ')}"
     figure = plots.anomaly_scores(scored.score, scored.p_value, known, title=title)
-    caption = "Left: the highest hundredth stands in the last bar. Right: normal rows on the line."
+    caption = "Left: the highest twentieth stands in the last bar. Right: normal rows on the line."
     return Picture("anomaly_scores", figure, caption)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from vae_jax.plots.style import EXACT_COLOUR, PALETTE, set_title, styled
 
 _NUM_BINS = 40
-_SHOWN = 0.99  # of the rows; the few oddest would squeeze all others into one bar
+_SHOWN = 0.95  # of the rows; the few oddest would squeeze all others into one bar
 
 
 @styled
@@ -22,7 +22,7 @@ def anomaly_scores(
     """Histogram of the scores, and the distribution function of the p values.
 
     Args:
-        scores: higher is more anomalous; the highest hundredth stands in the last bar.
+        scores: higher is more anomalous; the highest twentieth stands in the last bar.
         p_values: of the same rows.
         is_anomaly: of the same rows, where known.
         unit: of the scores.

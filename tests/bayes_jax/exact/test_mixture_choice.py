@@ -10,14 +10,14 @@ from bayes_jax.exact.mixture_choice import fit_chosen
 
 def test_one_gaussian_is_one_component():
     x = np.random.default_rng(0).normal(size=(300, 2))
-    assert len(fit_chosen(jax.random.key(0), x).log_weights) == 1
+    assert len(fit_chosen(jax.random.key(0), x, max_components=2).log_weights) == 1
 
 
 def test_four_clusters_are_four_components():
     rng = np.random.default_rng(1)
     centres = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
     x = centres[rng.integers(4, size=400)] + 0.1 * rng.normal(size=(400, 2))
-    found = fit_chosen(jax.random.key(3), x)
+    found = fit_chosen(jax.random.key(3), x, max_components=8)
     assert len(found.log_weights) == 4
     # Its components are as narrow as those of the data: the highest floor is not chosen.
     assert np.max(found.scale_tril) < 0.2

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from bayes_jax import InputError
 from vae_jax.detection import trial
-from vae_jax.detection.detectors import DETECTORS, RECOMMENDED
+from vae_jax.detection.detectors import DETECTORS, QUICK, RECOMMENDED
 from vae_jax.detection.protocols import split_contaminated, split_normal, standardise
 from vae_jax.detection.rows import Rows, digits
 
@@ -45,10 +45,10 @@ def test_moments_are_those_of_the_fitted_rows_alone():
     np.testing.assert_allclose(found, [[-1, 0], [1, 0], [99, 1]])
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", [*QUICK, "vae_elbo"])
 def test_every_detector_finds_what_lies_far_out(name, rows):
     x = standardise(rows.x, np.flatnonzero(~rows.is_anomaly))
-    score = DETECTORS[name](0, x[~rows.is_anomaly][:100])
+    score = DETECTORS[name](0, x[~rows.is_anomaly][:21])
     assert roc_auc_score(rows.is_anomaly, score(x)) > 0.95
 
 
