@@ -60,28 +60,25 @@ def main(command: Detect) -> None:
     start = time.perf_counter()
     table = rows.digits(command.digit) if command.data is None else rows.read(command.data)
     console.banner(seed=command.seed, config=command)
+    name = f"digits, {command.digit} the odd one" if command.data is None else command.data.name
     is_labelled = table.is_anomaly is not None
     protocol = command.protocol if is_labelled else "contaminated"
     recommended = RECOMMENDED[protocol]
-    judged_ones = DETECTORS if command.scores == "all" else QUICK
-    scored = detect(command, table, judged_ones if is_labelled else [recommended], protocol)
+    detectors = DETECTORS if command.scores == "all" else QUICK
+    scored = detect(command, table, detectors if is_labelled else [recommended], protocol)
     tables = judged(table, scored, protocol) if is_labelled else []
     first = scored[recommended][0]
+    records.write_bytes(command.out / "scores.csv", detection_report.scores_csv(first))
     page = report.write(
         command.out,
         title="Anomalies",
-        intro=detection_report.introduction(
-            f"digits without {command.digit}" if command.data is None else command.data.name,
-            *table.x.shape,
-            protocol,
-        ),
+        intro=detection_report.introduction(name, *table.x.shape, protocol),
         tables=tables,
         figures=[detection_report.picture(first, table.is_anomaly, name=recommended)],
         meta=runs.meta(command, seconds=time.perf_counter() - start),
     )
-    records.write_bytes(command.out / "scores.csv", detection_report.scores_csv(first))
-    for table in tables:
-        console.print_table(table)
+    for shown in tables:
+        console.print_table(shown)
     console.show(f"scores: {command.out / 'scores.csv'}")
     console.show(f"report: {page}")
 
