@@ -1,6 +1,15 @@
 """Probability and inference over NumPyro distributions: no networks, no files, no plots."""
 
-from bayes_jax import annealing, arviz_export, calibration, exact, gaps, imputation, mcmc
+from bayes_jax import (
+    annealing,
+    anomaly,
+    arviz_export,
+    calibration,
+    exact,
+    gaps,
+    imputation,
+    mcmc,
+)
 from bayes_jax.annealing import (
     annealed_draws,
     annealed_evidence,
@@ -35,6 +44,7 @@ __all__ = [
     "annealed_draws",
     "annealed_evidence",
     "annealing",
+    "anomaly",
     "arviz_export",
     "calibration",
     "constrain_latents",

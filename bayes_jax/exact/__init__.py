@@ -6,9 +6,11 @@ from bayes_jax.exact import (
     hmm,
     linear_gaussian,
     mixture,
+    mixture_choice,
     ngram,
     quadrature,
     reference,
+    trimmed,
 )
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "hmm",
     "linear_gaussian",
     "mixture",
+    "mixture_choice",
     "ngram",
     "quadrature",
     "reference",
+    "trimmed",
 ]

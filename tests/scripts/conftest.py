@@ -35,7 +35,13 @@ def load_script(name):
 def run_script(name, *args) -> Done:
     """Run a script in this process, as a person does."""
     module = load_script(name)
-    parse = {"train": "parse_train", "sample": "Sample", "infer": "Infer", "impute": "Impute"}[name]
+    parse = {
+        "train": "parse_train",
+        "sample": "Sample",
+        "infer": "Infer",
+        "impute": "Impute",
+        "detect": "Detect",
+    }[name]
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(out),

@@ -4,6 +4,7 @@ Pixels lie in [0, 1] (1 is white), densities are in nats per image. Colours are 
 Ito, which people who see few colours tell apart (https://jfly.uni-koeln.de/color).
 """
 
+from vae_jax.plots.anomalies import anomaly_scores
 from vae_jax.plots.benchmarks import differences, rate_panels, rates, signal_to_noise
 from vae_jax.plots.calibration import calibration
 from vae_jax.plots.costs import bound_costs, evidence_over_seconds
@@ -23,6 +24,7 @@ __all__ = [
     "Curve",
     "ModelImages",
     "PosteriorCase",
+    "anomaly_scores",
     "bound_costs",
     "calibration",
     "completions",
