@@ -102,7 +102,13 @@ def _name_at_the_right(axes, names, seconds, values) -> None:
             (1.03, height),
             textcoords="axes fraction",
             va="center",
-            arrowprops={"arrowstyle": "-", "color": EXACT_COLOUR, "linewidth": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": EXACT_COLOUR,
+                "linewidth": 0.8,
+                "relpos": (0, 0.5),  # to where the name begins
+                "shrinkB": 6,
+            },
         )
 
 
@@ -117,4 +123,10 @@ def _apart(heights: Float[np.ndarray, " name"], least: float) -> np.ndarray:
         while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
             pools[-2:] = [pools[-2] + pools[-1]]
     risen = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools]) + offsets
-    return risen - max(0.0, risen[-1] - 1.0)
+    return _below_one(risen, least)
+
+
+def _below_one(heights: np.ndarray, least: float) -> np.ndarray:
+    """Those above 1 pushed down, and those under them as far as they must."""
+    ceilings = 1.0 - least * np.arange(len(heights))[::-1]
+    return np.minimum(heights, ceilings)
