@@ -53,7 +53,10 @@ def hmc_draws(case) -> Draws:
     return _DRAWS[case.name]
 
 
-@pytest.mark.parametrize("name", ["linear_gaussian", "poisson", "nonlinear_bernoulli"])
+@pytest.mark.parametrize(
+    "name",
+    ["linear_gaussian", pytest.param("poisson", marks=pytest.mark.long), "nonlinear_bernoulli"],
+)
 def test_hmc_moments(cases, name):
     case = cases(name)
     check_moments(hmc_draws(case), case.mean[ROWS], case.covariance[ROWS])

@@ -144,6 +144,7 @@ def test_bits_of_a_level_are_comparable_across_heads():
 PAIRS = [(name, "standard_normal") for name in typing.get_args(configs.PosteriorName)]
 PAIRS += [("mean_field", name) for name in typing.get_args(configs.PriorName)[1:]]
 PAIRS += [("full_rank", "vamp"), ("planar", "vamp"), ("coupling", "vamp"), ("iaf", "flow")]
+FLOWS_UNDER_VAMP = [("planar", "vamp"), ("coupling", "vamp")]
 
 
 def of_parts(posterior, prior):
@@ -155,7 +156,13 @@ def of_parts(posterior, prior):
     )
 
 
-@pytest.mark.parametrize(("posterior", "prior"), PAIRS)
+@pytest.mark.parametrize(
+    ("posterior", "prior"),
+    [
+        pytest.param(*pair, marks=pytest.mark.long if pair in FLOWS_UNDER_VAMP else ())
+        for pair in PAIRS
+    ],
+)
 def test_every_posterior_and_prior_trains_and_is_bounded(posterior, prior):
     _, model, before, after, x = trained("bernoulli", config=of_parts(posterior, prior))
     assert_gained(before, after)
@@ -176,8 +183,15 @@ def test_every_engine_takes_every_posterior_and_prior(posterior, prior):
     assert_every_engine_takes(model, jnp.asarray(x[:4]))
 
 
-@pytest.mark.parametrize("name", typing.get_args(configs.NetworkName)[1:])
-@pytest.mark.parametrize("head", ["bernoulli", "logistic_mixture"])
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("conv", "bernoulli"),
+        pytest.param("conv", "logistic_mixture", marks=pytest.mark.long),
+        pytest.param("residual", "bernoulli", marks=pytest.mark.long),
+        pytest.param("residual", "logistic_mixture", marks=pytest.mark.long),
+    ],
+)
 def test_every_network_trains_and_is_bounded(name, head):
     network = NetworkConfig(name, channels=(4, 8))
     config = VAEConfig(3, (32,), network=network)
@@ -203,7 +217,7 @@ def test_two_levels_train_and_stay_a_latent_model(name, posterior):
     assert_annealed_and_sampled(model, jnp.asarray(x[:4]))
 
 
-@pytest.mark.parametrize("name", ["mlp", "residual"])
+@pytest.mark.parametrize("name", ["mlp", pytest.param("residual", marks=pytest.mark.long)])
 def test_half_precision_is_training_s_alone(name):
     """Nearly as good an ELBO; what is kept, and all that inference sees, is float32."""
     elbo = {}
