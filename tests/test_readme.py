@@ -227,6 +227,25 @@ def test_its_numbers_are_those_of_the_file_it_names():
             assert abs(float(value) - row["log_prob"]) <= 0.5 * 10.0 ** -len(value.split(".")[1])
 
 
+def test_its_systems_are_the_rows_of_the_file_it_names():
+    block = README.split("<!-- systems -->")[1].split("<!-- /systems -->")[0]
+    path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
+    content = json.loads((ROOT / path).read_text())
+    assert content["meta"]["git"] in block
+    rows = [row for row in content["rows"] if row["table"] == "models"]
+    shown = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in block.splitlines()
+        if line.startswith("| ")
+    ][1:]
+    assert len(shown) == len(rows)
+    for (model, value, how, _, difference, _, seconds), row in zip(shown, rows, strict=True):
+        assert (model, how) == (row["model"], row["method"])
+        assert value == f"{row['log_prob']:.2f} ± {row['stderr']:.2f}"
+        assert difference == f"{row['difference']:.2f} ± {row['difference_stderr']:.2f}"
+        assert seconds == f"{row['train_seconds']:.1f}"
+
+
 @pytest.mark.parametrize("name", ["sampling", "evidence", "training", "variants"])
 def test_its_measured_figures_are_those_of_the_file_it_names(name):
     block = README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]

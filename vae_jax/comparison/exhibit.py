@@ -182,7 +182,7 @@ def _model_images(entry: Scored, dataset: Dataset, x) -> plots.ModelImages:
     rebuilt = None if guide is None else decode(generative.latent, encode(guide, x))
     return plots.ModelImages(
         entry.trained.title,
-        to_images(entry.samples[:NUM_SHOWN], dataset.image_shape),
+        to_images(entry.samples[: 2 * NUM_SHOWN], dataset.image_shape),
         to_images(x, dataset.image_shape),
         None if rebuilt is None else to_images(rebuilt, dataset.image_shape),
     )
