@@ -91,6 +91,7 @@ def test_seed_vae_beats_a_mixture_of_ten_on_binary_digits(digits):
         ("made", "sample, score"),
         ("deep_latent", "sample, score, impute"),
         ("gan", "sample, score, impute"),
+        ("bayesian_decoder", "sample, score, encode"),
         ("mixture", "sample, score, encode, impute"),
     ],
 )

@@ -1,9 +1,12 @@
 """The table of models: every model, the same data, one row each."""
 
+import jax.numpy as jnp
 import numpy as np
 
-from bayes_jax import GenerativeModel
+from bayes_jax import GenerativeModel, LatentModel
+from bayes_jax.errors import InputError
 from bayes_jax.estimates import EvidenceKind
+from bayes_jax.missing import condition
 from vae_jax import config_file
 from vae_jax.comparison import columns, pooled
 from vae_jax.comparison.entrants import ENTRANTS
@@ -166,9 +169,23 @@ def abilities(generative: GenerativeModel) -> str:
         "sample": True,
         "score": True,
         "encode": generative.guide is not None or generative.posterior is not None,
-        "impute": generative.completion is not None or generative.latent is not None,
+        "impute": generative.completion is not None or _has_observed_part(generative.latent),
     }
     return ", ".join(name for name, can in known.items() if can)
+
+
+def _has_observed_part(latent: LatentModel | None) -> bool:
+    """Whether some pixels of p(x | z) have a density of their own, which MCMC imputation needs."""
+    if latent is None:
+        return False
+    likelihood = latent.likelihood(jnp.zeros(latent.prior.event_shape))
+    try:
+        condition(
+            likelihood, jnp.zeros(likelihood.event_shape), np.ones(likelihood.event_shape, bool)
+        )
+    except InputError:
+        return False
+    return True
 
 
 def estimator(entry: Scored) -> str:

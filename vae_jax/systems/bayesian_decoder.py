@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from bayes_jax.annealing import annealed_evidence
+from bayes_jax.annealing import annealed_model
 from bayes_jax.ensemble import averaged_model
-from bayes_jax.model import GenerativeModel, LatentModel, simulate
+from bayes_jax.model import LatentModel
 from bayes_jax.sghmc import Walker, normals_like, sghmc_step
 from vae_jax.configs import BayesianDecoderConfig, ObservationSpec, WeightPosteriorConfig
 from vae_jax.objectives import iwae_terms, make_objective
@@ -161,14 +161,8 @@ def build_bayesian_decoder(config: BayesianDecoderConfig, spec: ObservationSpec)
         return jax.vmap(watched)(jax.random.split(key, len(batch)), batch)
 
     def generative(state):
-        model, guide = ensemble(state), family.guide(state.rest.params)
-        return GenerativeModel(
-            sample=lambda key, num: simulate(key, model, num)[1],
-            log_evidence=lambda key, x: annealed_evidence(
-                key, model, x, guide=guide, batch_size=_EVIDENCE_BATCH
-            ),
-            latent=model,
-            guide=guide,
+        return annealed_model(
+            ensemble(state), guide=family.guide(state.rest.params), batch_size=_EVIDENCE_BATCH
         )
 
     return System(generative, init, step, evaluate, summarise)
