@@ -60,8 +60,8 @@ def draw(command: Sample, run) -> dict:
     from vae_jax import latent_images, sample_figures, trained
 
     key_samples, key_pairs = jax.random.split(jax.random.key(command.seed))
-    generative, shape, name = run.generative, run.images.shape, run.config.system
-    options = {"title": name, "white": run.images.spec.white}
+    generative, shape, name = run.generative, run.seen.shape, run.config.system
+    options = {"title": name, "white": run.seen.spec.white}
     figures = {
         "samples": sample_figures.samples(
             key_samples, generative, shape, num=command.num, **options

@@ -29,7 +29,7 @@ from vae_jax.configs.language import (
     TextVAEConfig,
 )
 from vae_jax.configs.text import TextConfig, TextSpec, TokenUnit
-from vae_jax.configs.training import OptimizerConfig, TrainConfig
+from vae_jax.configs.training import OptimizerConfig, TextTrainConfig, TrainConfig
 from vae_jax.configs.vae import (
     ComputeDtype,
     IWAEConfig,
@@ -80,6 +80,7 @@ __all__ = [
     "SequenceName",
     "TextConfig",
     "TextSpec",
+    "TextTrainConfig",
     "TextVAEConfig",
     "TokenUnit",
     "Track",
