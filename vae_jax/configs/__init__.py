@@ -19,7 +19,9 @@ from vae_jax.configs.exact import (
     LinearVAEConfig,
     MixtureConfig,
     MixtureOfFactorAnalysersConfig,
+    NGramConfig,
     PPCAConfig,
+    TextHMMConfig,
 )
 from vae_jax.configs.gan import Adversary, GANConfig
 from vae_jax.configs.language import (
@@ -65,6 +67,7 @@ __all__ = [
     "LinearVAEConfig",
     "MixtureConfig",
     "MixtureOfFactorAnalysersConfig",
+    "NGramConfig",
     "NetworkConfig",
     "NetworkName",
     "Objective",
@@ -79,6 +82,7 @@ __all__ = [
     "SequenceConfig",
     "SequenceName",
     "TextConfig",
+    "TextHMMConfig",
     "TextSpec",
     "TextTrainConfig",
     "TextVAEConfig",

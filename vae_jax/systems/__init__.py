@@ -57,6 +57,8 @@ SYSTEMS = {
         configs.LanguageModelConfig, "vae_jax.systems.text:build_language_model", *_OF_TEXT
     ),
     "text_vae": Row(configs.TextVAEConfig, "vae_jax.systems.text:build_text_vae", *_OF_TEXT),
+    "text_hmm": Row(configs.TextHMMConfig, "vae_jax.systems.exact_text:build_text_hmm", *_OF_TEXT),
+    "ngram": Row(configs.NGramConfig, "vae_jax.systems.exact_text:build_ngram", *_OF_TEXT),
 }
 """name -> row."""
 

@@ -12,8 +12,10 @@ from vae_jax import runs, trained, training_report
 from vae_jax.configs import (
     DataConfig,
     LanguageModelConfig,
+    NGramConfig,
     SequenceConfig,
     TextConfig,
+    TextHMMConfig,
     TextTrainConfig,
     TextVAEConfig,
     VAEConfig,
@@ -26,6 +28,8 @@ SMALL = SequenceConfig(width=4)
 CONFIGS = {
     "language_model": LanguageModelConfig(SMALL),
     "text_vae": TextVAEConfig(latent_dim=2, encoder=SMALL, decoder=SMALL),
+    "text_hmm": TextHMMConfig(2),
+    "ngram": NGramConfig(3),
 }
 LOOP = TextTrainConfig(num_epochs=3, batch_size=10)
 
