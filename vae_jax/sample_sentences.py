@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from bayes_jax.errors import InputError
 from bayes_jax.model import GenerativeModel, LatentModel, compilable
@@ -144,8 +144,8 @@ def _with_guide(run: TrainedRun, what: str) -> GenerativeModel:
     return run.generative
 
 
-def _part(run, title: str, rows: Int[np.ndarray, "num length"], *, is_of_model=False) -> Part:
-    sentences = run.seen.vocabulary.sentences(rows)
+def _part(run, title: str, rows, *, is_of_model=False) -> Part:
+    sentences = run.seen.vocabulary.sentences(np.asarray(rows))
     if not is_of_model or run.generative.latent is not None:
         return Part(title, sentences)
     # Without a latent nothing is left to integrate out: it is exact.

@@ -142,8 +142,10 @@ class Rows(constraints.Constraint):
         self.num_tokens = num_tokens
 
     def __call__(self, x):
+        """Whether each x is such a row."""
         is_token = (x >= 0) & (x < self.num_tokens) & (x == jnp.floor(x))
         return jnp.all(is_token, axis=-1) & stays_ended(x)
 
     def tree_flatten(self):
+        """All of it is static."""
         return (), ((), {"num_tokens": self.num_tokens})

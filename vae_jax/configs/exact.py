@@ -93,7 +93,15 @@ class TextHMMConfig(HMMConfig):
 
     Attributes:
         num_states: hidden states.
+        num_iterations: most steps of EM.
     """
+
+    num_states: int = 20
+    num_iterations: int = 100
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.num_iterations >= 1, "num_iterations", self.num_iterations, "at least 1")
 
 
 @dataclass(frozen=True)

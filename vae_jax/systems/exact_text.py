@@ -99,6 +99,7 @@ def build_text_hmm(config: TextHMMConfig, spec: TextSpec) -> System:
             num_states=config.num_states,
             lengths=lengths(x),
             num_tokens=spec.num_tokens,
+            num_iterations=config.num_iterations,
         )
 
     def init(key, batch):
