@@ -47,6 +47,12 @@ class Sample:
                 value = getattr(self, field)
                 raise ConfigError(f"{field} is {value}: expected at least {least}")
 
+    @property
+    def asked_of_text(self) -> list[str]:
+        """Options that only a run on text has, as far as they are given."""
+        options = ("prefix", "near", "between")
+        return [name for name in options if getattr(self, name) is not None]
+
 
 def main(command: Sample) -> None:
     """Draw every figure the model can give, then write them; or sentences."""
@@ -59,8 +65,8 @@ def main(command: Sample) -> None:
         console.warn(f"{command.run} stopped at epoch {int(run.progress.epoch)}: its best so far")
     if isinstance(run.seen, Corpus):
         return write_sentences(command, run)
-    if asked := [name for name in ("prefix", "near", "between") if getattr(command, name)]:
-        raise ConfigError(f"{asked[0]} on a run on images: expected a run on text")
+    if command.asked_of_text:
+        raise ConfigError(f"{command.asked_of_text[0]} on a run on images: expected one on text")
     figures = {name: report.png(figure) for name, figure in draw(command, run).items()}
     folder = command.out or command.run / runs.FIGURES
     for name, content in figures.items():

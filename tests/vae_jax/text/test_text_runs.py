@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from bayes_jax import InputError
+from bayes_jax.exact import ngram
 from bayes_jax.sequences import lengths
-from vae_jax import runs, trained, training_report
+from vae_jax import arguments, config_file, runs, trained, training_report
 from vae_jax.configs import (
     DataConfig,
     LanguageModelConfig,
@@ -87,6 +88,26 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(job, run, tmp_path):
         assert 0 < begin().num_epochs_done < 3
     again = trained.train(begin())
     jax.tree.map(np.testing.assert_array_equal, again.progress, run.progress)
+
+
+def test_n_grams_are_counted_again_in_all_training_sentences(job, run):
+    """The state of ngram, of which a loaded run makes its counts."""
+    if job.config.system == "ngram":
+        rows, num_tokens = job.dataset.train, job.dataset.spec.num_tokens
+        np.testing.assert_array_equal(run.progress.best_state, rows)
+        expected = ngram.log_prob(
+            ngram.fit_params(rows, num_tokens=num_tokens, order=3), job.dataset.test
+        )
+        found = run.generative.log_evidence(KEY, job.dataset.test).lower
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_command_of_a_run_is_its_config(job, run):
+    """From its config.json, and from what differs from the defaults."""
+    again = arguments.parse_train(["--config", str(run.folder / runs.CONFIG)])
+    shortest = config_file.command(*job.config).split()[2:]
+    for command in (again, arguments.parse_train(shortest)):
+        assert RunConfig(command.name, command.system, command.train, command.data) == job.config
 
 
 def test_other_sentences_are_seen_with_the_vocabulary_of_the_run(run, tmp_path):
