@@ -33,7 +33,7 @@ class TrainCommand:
         system: which, and its config; --config FILE.json takes both, and the rest, from a run's
             config.json.
         train: the loop.
-        data: the data, as the system sees them: images, or text.
+        data: the data; SYSTEM --help lists the options of its kind, images or text.
         out: run folder; runs/SYSTEM if unset, runs/SYSTEM-seeds for several.
         num_seeds: runs that are trained at once, each in its folder OUT/seed-N; the first seed is
             that of the loop.

@@ -106,7 +106,7 @@ def _score_table(key, run: TrainedRun, dataset, title: str) -> Table:
         f"is the value, 'lower' a bound below it in expectation. {scores.note}"
     )
     rows = score_rows(key, run, dataset)
-    return Table(f"Held-out {noun}: {title}", rows, columns, note.strip())
+    return Table(f"Held-out {noun}: {title}", rows, columns, note)
 
 
 def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset | TextDataset) -> list[dict]:
