@@ -213,6 +213,8 @@ def load_data(run: TrainedRun, *, name: str | None = None, data_dir: str | None 
     """
     changes = {"name": name, "data_dir": data_dir}
     changes = {field: value for field, value in changes.items() if value is not None}
+    if name is not None:
+        changes["held_out_label"] = None  # It is a class of the run's own images.
     config: DataConfig = dataclasses.replace(run.config.data, **changes)
     dataset = arrays.load(config)
     if dataset.image_shape != run.images.shape:
