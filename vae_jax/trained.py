@@ -205,8 +205,10 @@ def load_data(
     """
     changes = {"name": name, "data_dir": data_dir}
     changes = {field: value for field, value in changes.items() if value is not None}
+    kind = kind_of(run.config.data)
+    if name is not None:
+        changes |= kind.of_its_own
     config = dataclasses.replace(run.config.data, **changes)
-    kind = kind_of(config)
     dataset = kind.load_like(config, run.seen)
     if name is None and kind.describe(dataset) != run.seen:
         raise InputError(

@@ -71,6 +71,8 @@ class DataConfig:
             each training step draws its bits or its dequantization anew.
         num_components: of each pixel's logistic_mixture.
         fixed_scale: of gaussian_fixed.
+        held_out_label: a class whose images no model is trained or tested on, kept apart for
+            anomaly detection; none if unset.
     """
 
     name: str = "digits"
@@ -80,6 +82,7 @@ class DataConfig:
     noise: Noise = "fixed"
     num_components: int = NUM_COMPONENTS
     fixed_scale: float = FIXED_SCALE
+    held_out_label: int | None = None
 
     def __post_init__(self):
         check(bool(self.name), "name", self.name, "a data set or a path")

@@ -38,12 +38,16 @@ def load(config: DataConfig) -> Dataset:
         dequantization noise: the one floor of every Gaussian variance in a comparison.
 
     Raises:
-        InputError: data that cannot be loaded, or that have no grey levels to dequantize.
+        InputError: data that cannot be loaded, that have no grey levels to dequantize, or no image
+            of the class to hold out, or no other.
     """
     raw = load_raw(config.name, config.data_dir)
     x = _observe(raw, config)
     train = raw.images.reshape(len(x), -1) if config.noise == "fresh" else x
-    indices = split_indices(len(x), raw.split, seed=config.seed)
+    is_held_out = _is_held_out(raw, config)
+    indices = [
+        index[~is_held_out[index]] for index in split_indices(len(x), raw.split, seed=config.seed)
+    ]
     _, height, width = raw.images.shape
     spec = ObservationSpec(
         dim=height * width,
@@ -63,6 +67,7 @@ def load(config: DataConfig) -> Dataset:
         num_levels=raw.num_levels,
         spec=spec,
         observe=_fresh(raw, config) if config.noise == "fresh" else None,
+        held_out=None if config.held_out_label is None else x[is_held_out],
     )
 
 
@@ -150,6 +155,20 @@ def bits_per_dim(
     bits = -np.asarray(log_prob, np.float64) / (dim * math.log(2))
     is_density = REPRESENTATIONS[observation] == "unit"
     return np.asarray(bits + math.log2(num_levels) if is_density else bits)
+
+
+def _is_held_out(raw: RawImages, config: DataConfig) -> np.ndarray:
+    """Whether each image is of the class that no split has; the others stay in their splits."""
+    label = config.held_out_label
+    if label is None:
+        return np.zeros(len(raw.images), bool)
+    known = [] if raw.labels is None else np.unique(raw.labels).tolist()
+    if label not in known or len(known) < 2:
+        raise InputError(
+            f"held_out_label is {label}: expected one of several classes of {config.name}, which "
+            f"has {', '.join(map(str, known)) or 'no labels'}"
+        )
+    return raw.labels == label
 
 
 def _observe(raw: RawImages, config: DataConfig) -> np.ndarray:

@@ -65,6 +65,7 @@ class Kind(NamedTuple):
         load_like: `(config, record) -> data set`, seen as those of the record were.
         describe: `data set -> record`.
         scripts: those that take a run of it, the first ones first.
+        of_its_own: what a config says of one data set alone, as others have it.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Kind(NamedTuple):
     load_like: Callable
     describe: Callable
     scripts: tuple[str, ...]
+    of_its_own: dict[str, None]
 
     def check_script(self, script: str, folder: Path) -> None:
         """Refuse a script that takes no runs of this kind.
@@ -130,10 +132,11 @@ KINDS = {
         arrays.load,
         _images_like,
         _describe_images,
-        ("sample.py", "infer.py", "impute.py"),
+        ("sample.py", "infer.py", "impute.py", "detect.py"),
+        {"held_out_label": None},
     ),
     TextConfig: Kind(
-        "text", "sentences", Corpus, load_text, _text_like, _describe_text, ("sample.py",)
+        "text", "sentences", Corpus, load_text, _text_like, _describe_text, ("sample.py",), {}
     ),
 }
 """class of a config -> its kind."""
