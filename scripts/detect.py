@@ -108,7 +108,7 @@ def detect_images(command: Detect) -> None:
     from vae_jax.detection.image_scores import RECOMMENDED
 
     start = time.perf_counter()
-    run = trained.load(command.run)
+    run = trained.load(command.run, script="detect.py")
     console.banner(seed=command.seed, config=run.config)
     dataset = trained.load_data(run, data_dir=command.data_dir)
     other = None

@@ -64,7 +64,7 @@ def main(command: Impute) -> None:
     from vae_jax import imputation_report, report, run_imputation, runs, trained
 
     start = time.perf_counter()
-    run = trained.load(command.run)
+    run = trained.load(command.run, script="impute.py")
     console.banner(seed=command.seed, config=run.config)
     name = run.config.system
     ways = run_imputation.chosen_ways(name, run.generative, command.method)

@@ -88,7 +88,7 @@ def main(command: Infer) -> None:
     from vae_jax import inference_report, latent_images, report, runs, trained
 
     start = time.perf_counter()
-    run = trained.load(command.run)
+    run = trained.load(command.run, script="infer.py")
     console.banner(seed=command.seed, config=run.config)
     if not run.is_finished:
         console.warn(f"{command.run} stopped at epoch {int(run.progress.epoch)}: its best so far")

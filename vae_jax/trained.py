@@ -5,7 +5,6 @@ trace. Its checkpoints hold the loop's `Progress`, so that one file serves resum
 """
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,9 +17,10 @@ import numpy as np
 from bayes_jax.errors import InputError
 from bayes_jax.model import GenerativeModel
 from vae_jax import checkpoints, runs, systems, training
-from vae_jax.configs import DataConfig, ObservationSpec
-from vae_jax.data import arrays
+from vae_jax.configs import DataConfig
 from vae_jax.data.dataset import Dataset
+from vae_jax.data.kinds import Record, kind_of
+from vae_jax.data.text import TextDataset
 from vae_jax.records import from_dict, to_plain
 from vae_jax.runs import CHECKPOINTS, METRICS, RunConfig
 from vae_jax.systems.base import System, observing, training_data
@@ -30,25 +30,6 @@ SECONDS_BETWEEN_CHECKPOINTS = 20.0
 """A killed run loses at most this much work, and an epoch."""
 
 NUM_KEPT_CHECKPOINTS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """What a run saw, kept in its config.json.
-
-    Attributes:
-        spec: the observation the system was built for.
-        shape: (height, width).
-        num_levels: grey levels of the source.
-        sha256: of the three splits, so that a run is never judged on images it was trained on.
-        num_train: training images, for each of which some systems keep a state.
-    """
-
-    spec: ObservationSpec
-    shape: tuple[int, ...]
-    num_levels: int
-    sha256: str
-    num_train: int = 2
 
 
 class Job(NamedTuple):
@@ -65,7 +46,7 @@ class Job(NamedTuple):
 
     folder: Path
     config: RunConfig
-    dataset: Dataset
+    dataset: Dataset | TextDataset
     system: System
     progress: Progress | None
     overwrite: bool
@@ -87,7 +68,7 @@ class TrainedRun(NamedTuple):
     Attributes:
         folder: of the run.
         config: what made it.
-        images: what it saw.
+        seen: the data it saw.
         system: built for that.
         progress: how far training came.
         generative: the model at the best validation objective.
@@ -95,7 +76,7 @@ class TrainedRun(NamedTuple):
 
     folder: Path
     config: RunConfig
-    images: Images
+    seen: Record
     system: System
     progress: Progress
     generative: GenerativeModel
@@ -107,7 +88,11 @@ class TrainedRun(NamedTuple):
 
 
 def prepare(
-    folder: str | Path, config: RunConfig, dataset: Dataset, *, overwrite: bool = False
+    folder: str | Path,
+    config: RunConfig,
+    dataset: Dataset | TextDataset,
+    *,
+    overwrite: bool = False,
 ) -> Job:
     """Build what a config asks for, and find where an earlier call stopped; writes nothing.
 
@@ -129,7 +114,7 @@ def prepare(
     goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
     progress = None
     if goes_on and checkpoints.latest_step(folder / CHECKPOINTS) is not None:
-        progress = _restore(folder, system, describe(dataset))
+        progress = _restore(folder, system, kind_of(config.data).describe(dataset))
     return Job(folder, config, dataset, system, progress, overwrite)
 
 
@@ -173,75 +158,65 @@ def train_together(
     return [load(job.folder) for job in jobs]
 
 
-def load(folder: str | Path) -> TrainedRun:
+def load(folder: str | Path, *, script: str | None = None) -> TrainedRun:
     """Load a run as its newest checkpoint has it, through a system built anew.
 
     Args:
         folder: the run's.
+        script: that will use it, which not every kind of data allows.
 
     Returns:
         The run.
 
     Raises:
-        InputError: no run folder, no checkpoint yet, or a damaged one.
+        InputError: no run folder, no checkpoint yet, or a damaged one; a run that is nothing for
+            the script.
     """
     folder = Path(folder).absolute()
     config = runs.read_run(folder)
-    images = from_dict(Images, runs.read_config(folder).get("images"), name="images")
-    system = systems.build(config.system, config.config, images.spec)
+    kind = kind_of(config.data)
+    if script:
+        kind.check_script(script, folder)
+    seen = from_dict(kind.record, runs.read_config(folder).get(kind.name), name=kind.name)
+    system = systems.build(config.system, config.config, seen.spec)
     if checkpoints.latest_step(folder / CHECKPOINTS) is None:
         raise InputError(f"{folder} holds no checkpoint yet: run its train.py command again")
-    progress = _restore(folder, system, images)
+    progress = _restore(folder, system, seen)
     generative = system.generative(progress.best_state)
-    return TrainedRun(folder, config, images, system, progress, generative)
+    return TrainedRun(folder, config, seen, system, progress, generative)
 
 
-def load_data(run: TrainedRun, *, name: str | None = None, data_dir: str | None = None) -> Dataset:
-    """The images of a run, or others of the same size.
+def load_data(
+    run: TrainedRun, *, name: str | None = None, data_dir: str | None = None
+) -> Dataset | TextDataset:
+    """The data of a run, or others of its kind.
 
     Args:
         run: the run.
-        name: other images, by name or path; those of the run if None.
+        name: other data, by name or path; those of the run if None.
         data_dir: where data sets lie now; where they lay for the run if None.
 
     Returns:
-        The data set, seen as the run sees images (by its head), split by its data seed.
+        The data set, seen as the run sees data (images by its head, sentences by its vocabulary),
+        split by its data seed.
 
     Raises:
-        InputError: data that cannot be loaded, images of another size, or other images than those
-            of the run under the run's own name.
+        InputError: data that cannot be loaded, images of another size, tokens that the vocabulary
+            lacks, or other data than those of the run under the run's own name.
     """
     changes = {"name": name, "data_dir": data_dir}
     changes = {field: value for field, value in changes.items() if value is not None}
-    if name is not None:
+    if name is not None and isinstance(run.config.data, DataConfig):
         changes["held_out_label"] = None  # It is a class of the run's own images.
-    config: DataConfig = dataclasses.replace(run.config.data, **changes)
-    dataset = arrays.load(config)
-    if dataset.image_shape != run.images.shape:
+    config = dataclasses.replace(run.config.data, **changes)
+    kind = kind_of(config)
+    dataset = kind.load_like(config, run.seen)
+    if name is None and kind.describe(dataset) != run.seen:
         raise InputError(
-            f"images of {config.name} are {_size(dataset.image_shape)} pixels, those of the run "
-            f"{run.folder} {_size(run.images.shape)}: expected the same size"
-        )
-    if name is None and describe(dataset) != run.images:
-        raise InputError(
-            f"{config.name} holds other images now than when {run.folder} was trained: expected "
-            "the same file, for a test split that was not trained on"
+            f"{config.name} holds other {kind.noun} now than when {run.folder} was trained: "
+            "expected the same file, for a test split that was not trained on"
         )
     return dataset
-
-
-def describe(dataset: Dataset) -> Images:
-    """What identifies the images of a data set."""
-    digest = hashlib.sha256()
-    for split in (dataset.train, dataset.validation, dataset.test):
-        digest.update(np.ascontiguousarray(split))
-    return Images(
-        dataset.spec,
-        dataset.image_shape,
-        dataset.num_levels,
-        digest.hexdigest()[:16],
-        len(dataset.train),
-    )
 
 
 def changed_versions(folder: str | Path) -> dict[str, tuple]:
@@ -299,8 +274,9 @@ def _save_what_is_good(jobs, error: NonFiniteError) -> None:
             _save(job.folder, result.progress)
 
 
-def _content(config: RunConfig, dataset: Dataset) -> dict:
-    return {**to_plain(config), "images": to_plain(describe(dataset))}
+def _content(config: RunConfig, dataset: Dataset | TextDataset) -> dict:
+    kind = kind_of(config.data)
+    return {**to_plain(config), kind.name: to_plain(kind.describe(dataset))}
 
 
 def _recorder(job: Job, seconds_between):
@@ -345,8 +321,8 @@ def _exact_progress(result: training.FitResult) -> Progress:
     return Progress(result.state, result.state, np.int32(1), np.int32(1), objective)
 
 
-def _restore(folder: Path, system: System, images: Images) -> Progress:
-    x = jax.ShapeDtypeStruct((images.num_train, images.spec.dim), jnp.float32)
+def _restore(folder: Path, system: System, seen: Record) -> Progress:
+    x = jax.ShapeDtypeStruct((seen.num_train, *seen.spec.event_shape), jnp.float32)
     batch = training_data(system, x)
     abstract = jax.eval_shape(
         lambda key, batch: training.initial_progress(key, system, batch), jax.random.key(0), batch
@@ -356,7 +332,3 @@ def _restore(folder: Path, system: System, images: Images) -> Progress:
 
 def _is_finished(system: System, progress: Progress, config: RunConfig) -> bool:
     return system.fit is not None or training.is_finished(progress, config.train)
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

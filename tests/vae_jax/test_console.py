@@ -118,6 +118,9 @@ def test_errors_are_one_line_whatever_the_terminal_writes(encoding):
         (["vae", "--latent-dim", "0"], "latent_dim is 0: expected at least 1"),
         (["ppca", "--hidden-dims", "3"], "--hidden-dims"),
         (["vae", "--train.num-epochs", "0"], "num_epochs is 0"),
+        (["vae", "--data.unit", "word"], "--data.unit"),
+        (["text_vae", "--data.observation", "bernoulli"], "--data.observation"),
+        (["--out", "there", "text_vae"], "text_vae is not the first argument: expected SYSTEM"),
     ],
 )
 def test_wrong_systems_are_one_line(capsys, args, expected):
@@ -128,11 +131,12 @@ def test_wrong_systems_are_one_line(capsys, args, expected):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_has_its_subcommand(name):
-    command = arguments.parse_train([name, "--train.seed", "5", "--data.name", "mnist"])
+    command = arguments.parse_train([name, "--train.seed", "5", "--data.name", "mine"])
+    row = SYSTEMS[name]
     assert command.name == name
-    assert command.system == SYSTEMS[name][0]()
-    assert command.train == configs.TrainConfig(seed=5)
-    assert command.data == configs.DataConfig(name="mnist")
+    assert command.system == row.config()
+    assert command.train == row.train(seed=5)
+    assert command.data == row.data(name="mine")
     assert [*map(str, command.runs)] == [f"runs/{name}"]
     assert [*map(str, arguments.parse_train([name, "--out", "there"]).runs)] == ["there"]
 

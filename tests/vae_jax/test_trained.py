@@ -20,6 +20,7 @@ from vae_jax.configs import (
     VAEConfig,
 )
 from vae_jax.data import arrays
+from vae_jax.data.kinds import kind_of
 from vae_jax.runs import CHECKPOINTS, RunConfig
 
 
@@ -169,7 +170,7 @@ def test_the_loaded_model_is_the_best_one_of_the_loop(config, dataset, unbroken)
     x = jnp.asarray(dataset.test[0], jnp.float32)
     fresh = unbroken.system.generative(result.state).guide(x).mean
     np.testing.assert_array_equal(unbroken.generative.guide(x).mean, fresh)
-    assert unbroken.images.shape == (4, 5)
+    assert unbroken.seen.shape == (4, 5)
 
 
 EXACT = [
@@ -237,7 +238,7 @@ def test_a_run_made_by_something_else_has_no_images(unbroken, tmp_path):
 
 def test_images_that_changed_since_are_refused(config, dataset, unbroken, images_file, tmp_path):
     original = images_file.read_bytes()
-    assert trained.describe(trained.load_data(unbroken)) == unbroken.images
+    assert kind_of(config.data).describe(trained.load_data(unbroken)) == unbroken.seen
     try:
         np.save(images_file, np.random.default_rng(1).random((60, 4, 5)) < 0.3)
         with pytest.raises(InputError, match="holds other images now"):

@@ -141,6 +141,11 @@ class ObservationSpec:
         )
 
     @property
+    def event_shape(self) -> tuple[int]:
+        """Of one x."""
+        return (self.dim,)
+
+    @property
     def representation(self) -> Representation:
         """How its pixels are seen."""
         return REPRESENTATIONS[self.head]
