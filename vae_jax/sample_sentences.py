@@ -53,7 +53,7 @@ def samples(key: PRNGKeyArray, run: TrainedRun, *, num: int) -> Part:
         num: how many.
     """
     rows = run.generative.sample(key, num)
-    return _part(run, f"{num} samples of {run.config.system}", rows, is_of_model=True)
+    return _part(run, f"{num} samples of {run.config.system}", rows)
 
 
 def completions(key: PRNGKeyArray, run: TrainedRun, prefix: str, *, num: int) -> Part:
@@ -75,7 +75,7 @@ def completions(key: PRNGKeyArray, run: TrainedRun, prefix: str, *, num: int) ->
             f"this run holds {length}"
         )
     rows = run.generative.continuations(key, np.asarray(tokens, np.int32), num)
-    return _part(run, f"after {_as_seen(run.seen, prefix)!r}", rows, is_of_model=True)
+    return _part(run, f"after {_as_seen(run.seen, prefix)!r}", rows)
 
 
 def neighbours(key: PRNGKeyArray, run: TrainedRun, sentence: str, *, num: int) -> Part:
@@ -144,9 +144,9 @@ def _with_guide(run: TrainedRun, what: str) -> GenerativeModel:
     return run.generative
 
 
-def _part(run, title: str, rows, *, is_of_model=False) -> Part:
+def _part(run, title: str, rows) -> Part:
     sentences = run.seen.vocabulary.sentences(np.asarray(rows))
-    if not is_of_model or run.generative.latent is not None:
+    if run.generative.latent is not None:
         return Part(title, sentences)
     # Without a latent nothing is left to integrate out: it is exact.
     evidence = run.generative.log_evidence(jax.random.key(0), jnp.asarray(rows, jnp.float32))
