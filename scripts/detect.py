@@ -110,6 +110,8 @@ def detect_images(command: Detect) -> None:
     start = time.perf_counter()
     run = trained.load(command.run, script="detect.py")
     console.banner(seed=command.seed, config=run.config)
+    for line in run.warnings:
+        console.warn(line)
     dataset = trained.load_data(run, data_dir=command.data_dir)
     other = None
     if command.against:

@@ -61,8 +61,8 @@ def main(command: Sample) -> None:
 
     run = trained.load(command.run, script="sample.py")
     console.banner(seed=command.seed, config=run.config)
-    if not run.is_finished:
-        console.warn(f"{command.run} stopped at epoch {int(run.progress.epoch)}: its best so far")
+    for line in run.warnings:
+        console.warn(line)
     if isinstance(run.seen, Corpus):
         return write_sentences(command, run)
     if command.asked_of_text:

@@ -32,7 +32,8 @@ def main(command: TrainCommand) -> None:
         for folder, loop in command.runs.items()
     ]
     tables = {}
-    for run in train(jobs, to_tensorboard=command.tensorboard):
+    options = {"seconds_between_checkpoints": command.checkpoint_seconds}
+    for run in train(jobs, to_tensorboard=command.tensorboard, **options):
         key = jax.random.key(run.config.train.seed)
         written = training_report.write(key, run, dataset)
         tables.setdefault(run.config.train.learning_rate, []).append(written.scores)
@@ -49,8 +50,8 @@ def main(command: TrainCommand) -> None:
         console.show(f"next: python scripts/{script} {jobs[0].folder}")
 
 
-def train(jobs, *, to_tensorboard=False):
-    """Train what is left of the jobs under a progress bar."""
+def train(jobs, *, to_tensorboard=False, **options):
+    """Train what is left of the jobs under a progress bar; options of `trained.train_together`."""
     from vae_jax import tensorboard, trained
     from vae_jax.data.kinds import kind_of
 
@@ -75,13 +76,15 @@ def train(jobs, *, to_tensorboard=False):
                 record(reports)
 
         advance(first.num_epochs_done)
-        return trained.train_together(jobs, on_epoch=on_epoch)
+        return trained.train_together(jobs, on_epoch=on_epoch, **options)
 
 
 def announce(job) -> None:
     """What is done of a job already."""
     from vae_jax import trained
 
+    for line in job.damaged.values():
+        console.warn(line)
     if job.is_finished:
         console.message(f"{job.folder} is finished: showing it, --overwrite trains it anew")
     elif job.num_epochs_done:

@@ -41,6 +41,7 @@ class TrainCommand:
             OUT/rate-R-seed-N; that of the loop if unset.
         overwrite: replace the run that is in the folder.
         tensorboard: write the metrics into RUN/tensorboard too.
+        checkpoint_seconds: how often the progress is saved; 0 saves every epoch.
     """
 
     system: Annotated[Union[_SYSTEM_CONFIGS], tyro.conf.arg(name="")]  # noqa: UP007
@@ -51,10 +52,15 @@ class TrainCommand:
     learning_rates: tuple[float, ...] = ()
     overwrite: bool = False
     tensorboard: bool = False
+    checkpoint_seconds: float = 20.0
 
     def __post_init__(self):
         if self.num_seeds < 1:
             raise ConfigError(f"num_seeds is {self.num_seeds}: expected at least 1")
+        if not self.checkpoint_seconds >= 0:
+            raise ConfigError(
+                f"checkpoint_seconds is {self.checkpoint_seconds}: expected at least 0"
+            )
         if len({*self.learning_rates}) < len(self.learning_rates):
             raise ConfigError(f"learning_rates is {self.learning_rates}: expected each only once")
         if type(self.data) is not SYSTEMS[self.name].data:

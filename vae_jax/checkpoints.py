@@ -26,7 +26,7 @@ from bayes_jax.errors import InputError
 MANIFEST = "manifest.json"
 
 _WRITING = ".writing-"  # begins the name of a folder that is not complete
-_ADVICE = "use another step, or train this one again"
+_ADVICE = "an older step is used where there is one, else train again"
 
 
 class Found(NamedTuple):

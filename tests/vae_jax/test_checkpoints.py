@@ -138,7 +138,7 @@ def test_damage_falls_back_to_the_newest_intact_step(tmp_path):
     assert checkpoints.restore(tmp_path, {"step": jnp.int32(0)})["step"] == 1
     (tmp_path / "1" / checkpoints.MANIFEST).unlink()
     assert checkpoints.find(tmp_path).step is None
-    with pytest.raises(InputError, match=f"{tmp_path / '3'}.*missing or damaged: use another step"):
+    with pytest.raises(InputError, match=f"{tmp_path / '3'}.*missing or damaged: an older step"):
         checkpoints.restore(tmp_path, {"step": jnp.int32(0)})
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import pytest
 
 from bayes_jax.errors import InputError
 from vae_jax import arguments, configs, console
+from vae_jax.interruption import Interrupted
 from vae_jax.systems import SYSTEMS
 from vae_jax.tables import Column, Table
 
@@ -164,6 +166,15 @@ def test_interrupting_is_no_error(capsys):
 
     assert outcome(main) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_a_signal_stopped_after_saving_says_so(capsys, number, code):
+    def main(_):
+        raise Interrupted(number, "epoch 2 is saved")
+
+    assert outcome(main) == code
+    assert capsys.readouterr().err == f"stopped by {number.name}: epoch 2 is saved\n"
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), TypeError("ours"), ZeroDivisionError()])
