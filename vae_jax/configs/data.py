@@ -60,13 +60,15 @@ class DataConfig:
     """Which images, seen as what.
 
     Attributes:
-        name: digits, mnist, binarized_mnist, or the path of an .npz / .npy file of images.
+        name: digits, mnist, binarized_mnist, freyfaces, olivetti, or the path of an .npz / .npy
+            file of images.
         observation: the head, and with it how pixels are seen: bernoulli (0/1), gaussian,
             gaussian_shared, gaussian_fixed, continuous_bernoulli (dequantized to (0, 1)),
             discretized_logistic, logistic_mixture, categorical (whole levels), poisson,
             negative_binomial (counts).
         data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
-        seed: of the 70/10/20 split and of the noise.
+        seed: of the 70/10/20 split (of images; freyfaces: stretches of the film; olivetti: people)
+            and of the noise.
         noise: fixed (bits by a threshold at half the levels, pixels dequantized once), or fresh:
             each training step draws its bits or its dequantization anew.
         num_components: of each pixel's logistic_mixture.
