@@ -73,6 +73,8 @@ class DataConfig:
             each training step draws its bits or its dequantization anew.
         num_components: of each pixel's logistic_mixture.
         fixed_scale: of gaussian_fixed.
+        mirrored: training images are seen mirrored too, left and right: twice as many. Validation
+            and test images stay as they are.
     """
 
     name: str = "digits"
@@ -82,6 +84,7 @@ class DataConfig:
     noise: Noise = "fixed"
     num_components: int = NUM_COMPONENTS
     fixed_scale: float = FIXED_SCALE
+    mirrored: bool = False
 
     def __post_init__(self):
         check(bool(self.name), "name", self.name, "a data set or a path")

@@ -56,9 +56,13 @@ def load(config: DataConfig) -> Dataset:
         image_shape=(height, width),
     )
     labels = [None if raw.labels is None else raw.labels[index] for index in indices]
+    parts = [part[index] for part, index in zip((train, x, x), indices, strict=True)]
+    if config.mirrored:
+        parts[0] = _with_mirrored(parts[0], (height, width))
+        labels[0] = None if raw.labels is None else np.tile(labels[0], 2)
     return Dataset(
         config.name,
-        *(part[index] for part, index in zip((train, x, x), indices, strict=True)),
+        *parts,
         *labels,
         image_shape=(height, width),
         num_levels=raw.num_levels,
@@ -178,6 +182,11 @@ def _observe(raw: RawImages, config: DataConfig) -> np.ndarray:
             "expected observation bernoulli for binary images"
         )
     return dequantize(levels, raw.num_levels, seed=config.seed)
+
+
+def _with_mirrored(x: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    mirrored = x.reshape(-1, *shape)[:, :, ::-1].reshape(x.shape)
+    return np.concatenate([x, mirrored])
 
 
 def _fresh(raw: RawImages, config: DataConfig) -> Callable:
