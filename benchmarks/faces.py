@@ -47,21 +47,23 @@ DATA = {
     "freyfaces": DataConfig("freyfaces"),
     "olivetti": DataConfig("olivetti", mirrored=True),
 }
+# With ReLU and no dense layer between, some seeds never leave the mean face: their units die while
+# the first steps shrink the decoder's random output.
 VAES = {
     "freyfaces": (
         VAEConfig(
             48,
             (),
-            network=NetworkConfig("conv", (16, 32)),
+            network=NetworkConfig("conv", (16, 32), "tanh"),
             optimizer=OptimizerConfig(average_decay=0.99),
         ),
         TrainConfig(num_epochs=150, batch_size=64, patience=15),
     ),
     "olivetti": (
         VAEConfig(
-            80,
+            64,
             (),
-            network=NetworkConfig("conv", (16, 64, 64)),
+            network=NetworkConfig("conv", (16, 32, 32), "tanh"),
             optimizer=OptimizerConfig(average_decay=0.98),
         ),
         TrainConfig(num_epochs=60, batch_size=28, patience=10),
