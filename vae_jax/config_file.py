@@ -95,6 +95,8 @@ def _options(values: dict, prefix: str) -> Iterator[str]:
         option = f"{prefix}{name.replace('_', '-')}"
         if isinstance(value, dict):
             yield from _options(value, f"{option}.")
+        elif isinstance(value, bool):  # a flag, which is off unless it is there
+            yield from [f"--{option}"] * value
         elif value is not None:
             yield f"--{option}"
             yield from map(str, value if isinstance(value, list | tuple) else [value])

@@ -20,6 +20,7 @@ ARGUMENTS = {
         "2",
     ],
     "mixture": ["mixture", "--num-components", "7", "--data.noise", "fresh"],
+    "mirrored": ["vae", "--data.mirrored"],
     "ppca": ["ppca", "--latent-dim", "3", "--data.observation", "gaussian", "--train.seed", "4"],
 }
 
