@@ -101,9 +101,9 @@ REPRODUCTIONS = {
         "van den Oord, Kalchbrenner, Kavukcuoglu 2016, table 4",
         81.30,
         0,
-        AutoregressiveConfig("pixelcnn", channels=32, num_layers=6),
-        TrainConfig(3, 50, patience=3, schedule="cosine"),
-        "gated convolutions, 6 layers of 32 channels, 3 epochs",
+        AutoregressiveConfig("pixelcnn", channels=16, num_layers=5),
+        TrainConfig(5, 50, patience=5, schedule="cosine"),
+        "gated convolutions, 5 layers of 16 channels, 5 epochs",
         "autoregressive",
     ),
 }
