@@ -98,6 +98,17 @@ def test_the_encoder_drops_features_in_training_alone(params):
     np.testing.assert_array_equal(*[family.guide(params)(ROWS[5]).mean for _ in range(2)])
 
 
+def test_at_first_a_latent_says_no_more_than_a_word():
+    """More would drown the words, and the decoder would learn slower than without it."""
+    spec, network = TextSpec(num_tokens=50, length=4), SequenceConfig("gru", width=64)
+    rows = jnp.zeros((2, 4), jnp.int32)
+    params = jax.jit(token_family(network, spec).init)(KEY, rows, jnp.zeros(8))["params"]
+    kernel = params["core"]["of_context"]["Dense_0"]["kernel"]
+    z = jax.random.normal(jax.random.key(1), (500, 8))
+    sizes = [float(jnp.std(each)) for each in (z @ kernel, params["table"])]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
+
+
 @pytest.mark.long
 def test_it_learns_a_topic():
     """Sentences of two kinds of words: one unit tells which, and the ELBO nears the entropy.
