@@ -38,7 +38,7 @@ TRAINING = {
     },
     "grammar": {"language_model": _SMALL_ENGLISH, "text_vae": _SMALL_ENGLISH},
 }
-"""corpus -> network -> how it is trained: until validation no longer gains, by trial."""
+"""corpus -> network -> how it is trained."""
 
 NAMES = {"sentence_polarity": "text", "grammar": "text_grammar"}
 """corpus -> name of its JSON."""
