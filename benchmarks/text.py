@@ -29,16 +29,15 @@ from vae_jax.quality.sentences import assess_sentences
 
 RIVAL = "language_model"
 NUM_SHOWN = 5
-_WIDE, _NARROW = SequenceConfig(dropout_rate=0.3), SequenceConfig(width=64, dropout_rate=0.2)
-_SMALL_ENGLISH = models.Settings(_NARROW, TrainConfig(15, 64, 6e-3, schedule="cosine"))
 TRAINING = {
-    "sentence_polarity": {
-        "language_model": models.Settings(_WIDE, TrainConfig(6, 64, 4e-3, schedule="cosine")),
-        "text_vae": models.Settings(_WIDE, TrainConfig(8, 64, 4e-3, schedule="cosine")),
-    },
-    "grammar": {"language_model": _SMALL_ENGLISH, "text_vae": _SMALL_ENGLISH},
+    "sentence_polarity": models.Settings(
+        SequenceConfig(dropout_rate=0.3), TrainConfig(8, 64, 4e-3, schedule="cosine")
+    ),
+    "grammar": models.Settings(
+        SequenceConfig(width=64, dropout_rate=0.2), TrainConfig(15, 64, 6e-3, schedule="cosine")
+    ),
 }
-"""corpus -> network -> how it is trained."""
+"""corpus -> how language model and VAE are trained, alike."""
 
 NAMES = {"sentence_polarity": "text", "grammar": "text_grammar"}
 """corpus -> name of its JSON."""
@@ -97,24 +96,18 @@ def entrants(command: Bench) -> dict[str, Callable]:
     """Name -> `(key, dataset) -> Fitted`, the rival before those that are held against it."""
     settings = TRAINING[command.corpus]
     if command.num_epochs:
-        settings = {name: _shortened(one, command.num_epochs) for name, one in settings.items()}
+        settings = settings._replace(loop=replace(settings.loop, num_epochs=command.num_epochs))
     truth = {"grammar": models.know_grammar} if command.corpus == "grammar" else {}
     return {
-        RIVAL: partial(models.fit_language_model, settings=settings[RIVAL]),
+        RIVAL: partial(models.fit_language_model, settings=settings),
         "text_vae": partial(
-            models.fit_text_vae,
-            settings=settings["text_vae"],
-            num_samples=command.num_importance,
+            models.fit_text_vae, settings=settings, num_samples=command.num_importance
         ),
         "ngram_3": partial(models.fit_ngram, order=3),
         "ngram_5": partial(models.fit_ngram, order=5),
         "hmm": partial(models.fit_hmm, num_iterations=command.num_iterations),
         **truth,
     }
-
-
-def _shortened(settings: models.Settings, num_epochs: int) -> models.Settings:
-    return settings._replace(loop=replace(settings.loop, num_epochs=num_epochs))
 
 
 def scored(log_prob, of_rival, num_tokens) -> dict:
