@@ -48,6 +48,8 @@ class GenerativeModel(NamedTuple):
         sandwich: `(key, z, x) -> Evidence` of kind SANDWICH for pairs that `latent` made, by what
             `log_evidence` gives the lower side of.
         completion: the exact p(x | x_observed) over all of x, ONE (x, missing) -> distribution.
+        continuations: `(key, prefix, num) -> x [num, length]`, draws of sentences that begin with
+            the tokens of `prefix`.
     """
 
     sample: Callable[[PRNGKeyArray, int], PyTree]
@@ -58,6 +60,7 @@ class GenerativeModel(NamedTuple):
     density: Distribution | None = None
     sandwich: Callable[[PRNGKeyArray, Array, PyTree], Evidence] | None = None
     completion: Callable[[Array, Array], Distribution] | None = None
+    continuations: Callable[[PRNGKeyArray, Any, int], PyTree] | None = None
 
 
 def log_joint(model: LatentModel, z: Float[Array, " latent"], x: PyTree) -> Float[Array, ""]:

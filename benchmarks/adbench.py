@@ -92,7 +92,9 @@ def measure(command: Bench, path: Path, protocol: str) -> Iterator[dict]:
         seconds[name] += time.perf_counter() - last
         last = time.perf_counter()
     for name, done in scored.items():
-        row = trial.judge(name, done, table.is_anomaly, protocol=protocol)
+        row = trial.judge(
+            name, done, table.is_anomaly, protocol=protocol, recommended=RECOMMENDED[protocol]
+        )
         print(f"{path.stem}, {protocol}, {name}: ROC-AUC {100 * row['roc_auc']:.1f}", flush=True)
         yield {"data": path.stem, **row, "seconds": seconds[name] / command.seeds}
 

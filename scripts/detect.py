@@ -1,12 +1,15 @@
-"""Which rows of a table are anomalies? Scores in nats and p values, judged where there are labels.
+"""Which rows of a table, or which images, are anomalies? Scores in nats and p values, judged.
 
 python scripts/detect.py                             digits without one: about 2 min on 2 CPU cores
 python scripts/detect.py --data table.csv --out detection
 python scripts/detect.py --data labelled.npz --protocol contaminated
+python scripts/detect.py --run runs/mnist --against kmnist.npz        images of another kind
+python scripts/detect.py --run runs/vae              the class of its --data.held-out-label
 
 A .csv has a header and numbers, its column y, if any, 0 for normal rows and 1 for anomalies; an
 .npz has keys X and, if any, y. OUT/scores.csv has row, score and p value. With labels, results.json
-has the ROC-AUC and average precision of every score and of scikit-learn's detectors.
+has the ROC-AUC and average precision of every score and of scikit-learn's detectors. With a run,
+its test images stand against the others, by every score that its model allows.
 """
 
 import time
@@ -21,14 +24,19 @@ from vae_jax.configs import ConfigError
 
 @dataclass(frozen=True)
 class Detect:
-    """Score the rows of a table by how odd they are.
+    """Score the rows of a table, or the images that a run never saw, by how odd they are.
 
     Attributes:
         data: a .csv or .npz; scikit-learn's digits, with one of the ten as anomaly, if unset.
         protocol: what detectors are fitted on: half of the rows that are labelled normal, or all
             (contaminated); all where there are no labels.
         scores: which are judged by the labels: exact densities and scikit-learn (quick), or those
-            of a VAE too, which take minutes a seed (all).
+            of a VAE too, which take minutes a seed (all). Of a run: those that take long, too.
+        run: a run folder, the --out of train.py, in place of a table.
+        against: images of another kind, a name or path as train.py takes; those of the class that
+            was held out of the run if unset.
+        num_images: most images of either kind.
+        data_dir: folder of the data sets; that of the run if unset.
         out: folder of scores.csv, results.json and the report.
         seeds: how many splits are averaged.
         seed: the first of them.
@@ -38,22 +46,34 @@ class Detect:
     data: Path | None = None
     protocol: Literal["normal", "contaminated"] = "normal"
     scores: Literal["quick", "all"] = "quick"
+    run: Path | None = None
+    against: str | None = None
+    num_images: int = 500
+    data_dir: str | None = None
     out: Path = Path("detection")
     seeds: int = 5
     seed: int = 0
     digit: int = 0
 
     def __post_init__(self):
-        for field, least in {"seeds": 1, "seed": 0}.items():
+        for field, least in {"seeds": 1, "seed": 0, "num_images": 10}.items():
             if getattr(self, field) < least:
                 raise ConfigError(f"{field} is {getattr(self, field)}: expected at least {least}")
         if not 0 <= self.digit <= 9:
             raise ConfigError(f"digit is {self.digit}: expected 0 to 9")
+        if self.run and self.data:
+            raise ConfigError(f"run is {self.run} beside data: expected one of them")
+        if self.against and not self.run:
+            raise ConfigError(f"against is {self.against!r} without a run: expected --run RUN")
 
 
 def main(command: Detect) -> None:
+    """Of a table or of a run."""
+    (detect_rows if command.run is None else detect_images)(command)
+
+
+def detect_rows(command: Detect) -> None:
     """Fit, score, judge where there are labels, and report."""
-    from vae_jax import records, report, runs
     from vae_jax.detection import detection_report, rows
     from vae_jax.detection.detectors import DETECTORS, QUICK, RECOMMENDED
 
@@ -68,13 +88,69 @@ def main(command: Detect) -> None:
     scored = detect(command, table, detectors if is_labelled else [recommended], protocol)
     tables = judged(table, scored, protocol) if is_labelled else []
     first = scored[recommended][0]
-    records.write_bytes(command.out / "scores.csv", detection_report.scores_csv(first))
-    page = report.write(
-        command.out,
-        title="Anomalies",
+    write(
+        command,
         intro=detection_report.introduction(name, *table.x.shape, protocol),
         tables=tables,
         figures=[detection_report.picture(first, table.is_anomaly, name=recommended)],
+        scored=first,
+        start=start,
+    )
+
+
+def detect_images(command: Detect) -> None:
+    """Hold a run's own test images against others."""
+    import jax
+    import numpy as np
+
+    from vae_jax import trained
+    from vae_jax.detection import detection_report, image_report, image_trial
+    from vae_jax.detection.image_scores import RECOMMENDED
+
+    start = time.perf_counter()
+    run = trained.load(command.run, script="detect.py")
+    console.banner(seed=command.seed, config=run.config)
+    for line in run.warnings:
+        console.warn(line)
+    dataset = trained.load_data(run, data_dir=command.data_dir)
+    other = None
+    if command.against:
+        other = trained.load_data(run, name=command.against, data_dir=command.data_dir)
+    odd = image_trial.other_images(dataset, other)
+    options = {"num_images": command.num_images, "with_slow": command.scores == "all"}
+    key, scored = jax.random.key(command.seed), {}
+    with console.progress("detecting") as advance:
+        for name, done in image_trial.run(key, run.generative, dataset, odd, **options):
+            scored[name] = done
+            advance(1, note=name)
+    is_odd = np.arange(len(done.index)) >= min(command.num_images, len(dataset.test))
+    if text := image_report.surprise(scored["evidence"], is_odd):
+        console.warn(text)
+    write(
+        command,
+        intro=image_report.introduction(run, command.against, is_odd),
+        tables=[image_report.table(scored, is_odd)],
+        figures=[
+            detection_report.picture(scored[name], is_odd, name=name)
+            for name in ("evidence", RECOMMENDED)
+        ],
+        scored=scored[RECOMMENDED],
+        start=start,
+    )
+
+
+def write(command: Detect, *, intro: str, tables: list, figures: list, scored, start: float):
+    """The report and the scores, in the folder and on the screen."""
+    from vae_jax import records, report, runs
+    from vae_jax.detection import detection_report
+
+    records.write_bytes(command.out / "scores.csv", detection_report.scores_csv(scored))
+    page = report.write(
+        command.out,
+        title="Anomalies",
+        intro=intro,
+        tables=tables,
+        figures=figures,
         meta=runs.meta(command, seconds=time.perf_counter() - start),
     )
     for shown in tables:
@@ -99,11 +175,10 @@ def detect(command: Detect, table, names, protocol: str) -> dict[str, list]:
 def judged(table, scored: dict[str, list], protocol: str) -> list:
     """The table of measures, by the labels."""
     from vae_jax.detection import detection_report, trial
+    from vae_jax.detection.detectors import RECOMMENDED
 
-    rows = [
-        trial.judge(name, done, table.is_anomaly, protocol=protocol)
-        for name, done in scored.items()
-    ]
+    options = {"protocol": protocol, "recommended": RECOMMENDED[protocol]}
+    rows = [trial.judge(name, done, table.is_anomaly, **options) for name, done in scored.items()]
     return [detection_report.table(rows)]
 
 

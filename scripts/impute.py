@@ -64,12 +64,12 @@ def main(command: Impute) -> None:
     from vae_jax import imputation_report, report, run_imputation, runs, trained
 
     start = time.perf_counter()
-    run = trained.load(command.run)
+    run = trained.load(command.run, script="impute.py")
     console.banner(seed=command.seed, config=run.config)
     name = run.config.system
     ways = run_imputation.chosen_ways(name, run.generative, command.method)
-    if not run.is_finished:
-        console.warn(f"{command.run} stopped at epoch {int(run.progress.epoch)}: its best so far")
+    for line in run.warnings:
+        console.warn(line)
     dataset = trained.load_data(run, data_dir=command.data_dir)
     x = dataset.test[: command.num_images].astype("float32")
     missing, finished = impute(command, run.generative, ways, x, dataset.image_shape)

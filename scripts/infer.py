@@ -88,10 +88,10 @@ def main(command: Infer) -> None:
     from vae_jax import inference_report, latent_images, report, runs, trained
 
     start = time.perf_counter()
-    run = trained.load(command.run)
+    run = trained.load(command.run, script="infer.py")
     console.banner(seed=command.seed, config=run.config)
-    if not run.is_finished:
-        console.warn(f"{command.run} stopped at epoch {int(run.progress.epoch)}: its best so far")
+    for line in run.warnings:
+        console.warn(line)
     dataset = trained.load_data(run, name=command.data, data_dir=command.data_dir)
     x = dataset.test[: command.num_images].astype("float32")
     finished = infer(command, run.generative, x)

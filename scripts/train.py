@@ -1,12 +1,13 @@
 """Train one system into a run folder, and go on there if it was stopped.
 
 python scripts/train.py vae                          seed VAE on digits: about 1 min on 2 CPU cores
+python scripts/train.py text_vae                     of sentences that come with Python: 3 min
 python scripts/train.py mixture --num-components 20 --out runs/mixture20
 python scripts/train.py vae --data.name mnist --train.num-epochs 50
 python scripts/train.py vae --num-seeds 4            four at once: runs/vae-seeds/seed-0 ... seed-3
 python scripts/train.py vae --learning-rates 3e-4 1e-3          two rates: runs/vae-rates/rate-0.001
 
-RUN/report.html has the held-out ELBO or evidence (nats per image) and the curve. The same command
+RUN/report.html has the held-out ELBO or evidence (nats per example) and the curve. The same command
 again continues a run that was killed; a finished one is shown as it is.
 """
 
@@ -19,35 +20,40 @@ def main(command: TrainCommand) -> None:
     import jax
 
     from vae_jax import trained, training_report
-    from vae_jax.data import arrays
+    from vae_jax.data.kinds import kind_of
     from vae_jax.runs import RunConfig
 
     config = RunConfig(command.name, command.system, command.train, command.data)
     console.banner(seed=command.train.seed, config=config)
-    dataset = arrays.load(command.data)
+    kind = kind_of(command.data)
+    dataset = kind.load(command.data)
     jobs = [
         trained.prepare(folder, config._replace(train=loop), dataset, overwrite=command.overwrite)
         for folder, loop in command.runs.items()
     ]
     tables = {}
-    for run in train(jobs, to_tensorboard=command.tensorboard):
+    options = {"seconds_between_checkpoints": command.checkpoint_seconds}
+    for run in train(jobs, to_tensorboard=command.tensorboard, **options):
         key = jax.random.key(run.config.train.seed)
         written = training_report.write(key, run, dataset)
         tables.setdefault(run.config.train.learning_rate, []).append(written.scores)
         for line in written.warnings:
             console.warn(f"{run.folder}: {line}")
+        for table in written.information:
+            console.print_table(table)
         console.show(f"run: {run.folder}   (report: {run.folder / 'report.html'})")
     for rate, of_seeds in tables.items():
         if len(tables) > 1:
             console.show(f"learning rate {rate:g}")
         console.print_table(training_report.over_seeds(of_seeds))
-    console.show(f"next: python scripts/sample.py {jobs[0].folder}")
-    console.show(f"      python scripts/infer.py {jobs[0].folder}")
+    for script in kind.scripts[:2]:
+        console.show(f"next: python scripts/{script} {jobs[0].folder}")
 
 
-def train(jobs, *, to_tensorboard=False):
-    """Train what is left of the jobs under a progress bar."""
+def train(jobs, *, to_tensorboard=False, **options):
+    """Train what is left of the jobs under a progress bar; options of `trained.train_together`."""
     from vae_jax import tensorboard, trained
+    from vae_jax.data.kinds import kind_of
 
     for job in jobs:
         announce(job)
@@ -58,24 +64,27 @@ def train(jobs, *, to_tensorboard=False):
     total = len(unfinished) if first.system.fit else first.config.train.num_epochs
     together = unfinished if first.system.fit else jobs
     folders = [job.folder for job in together if to_tensorboard]
+    noun = kind_of(first.config.data).noun
     with (
         console.progress(f"training {first.config.system}", total=total) as advance,
         tensorboard.recorder(folders) as record,
     ):
 
         def on_epoch(reports):
-            advance(1, note=note(reports, unit=first.system.unit))
+            advance(1, note=note(reports, unit=first.system.unit, noun=noun))
             if folders:
                 record(reports)
 
         advance(first.num_epochs_done)
-        return trained.train_together(jobs, on_epoch=on_epoch)
+        return trained.train_together(jobs, on_epoch=on_epoch, **options)
 
 
 def announce(job) -> None:
     """What is done of a job already."""
     from vae_jax import trained
 
+    for line in job.damaged.values():
+        console.warn(line)
     if job.is_finished:
         console.message(f"{job.folder} is finished: showing it, --overwrite trains it anew")
     elif job.num_epochs_done:
@@ -84,7 +93,7 @@ def announce(job) -> None:
             console.warn(f"{name} was {then} and is {now}: no longer the unbroken run bit by bit")
 
 
-def note(reports, *, unit="nats") -> str:
+def note(reports, *, unit="nats", noun="images") -> str:
     """Where the runs that are still trained stand, in the mean: objective, steps, speed."""
     active = [report for report in reports if report]
     values = {
@@ -100,7 +109,7 @@ def note(reports, *, unit="nats") -> str:
         counts = [report.validation["active_units"] for report in active]
         warning = " (collapsed)" if any(report.validation["collapsed"] for report in active) else ""
         parts.append(f"{sum(counts) / len(counts):.3g} active units{warning}")
-    parts.append(f"step {active[0].num_steps}, {active[0].images_per_second:,.0f} images/s")
+    parts.append(f"step {active[0].num_steps}, {active[0].images_per_second:,.0f} {noun}/s")
     return ", ".join(parts) + (f" ({len(active)} runs)" if len(reports) > 1 else "")
 
 

@@ -178,7 +178,7 @@ def test_every_make_target_it_names_exists():
 
 
 def test_its_commands_are_understood():
-    for python, script, *arguments in commands("1. From the command line"):
+    for python, script, *arguments in commands("1. From the command line") + commands("Text"):
         assert python == ".venv/bin/python"
         assert (ROOT / script).is_file()
         if script == "scripts/train.py":

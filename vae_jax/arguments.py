@@ -16,12 +16,12 @@ from typing import Annotated, Any, Union
 import tyro
 
 from vae_jax import config_file, tensorboard
-from vae_jax.configs import ConfigError, DataConfig, TrainConfig
+from vae_jax.configs import ConfigError, DataConfig, TextConfig, TextTrainConfig, TrainConfig
 from vae_jax.systems import SYSTEMS
 
 _SYSTEM_CONFIGS = tuple(
-    Annotated[config, tyro.conf.subcommand(name, prefix_name=False)]
-    for name, (config, _) in SYSTEMS.items()
+    Annotated[row.config, tyro.conf.subcommand(name, prefix_name=False)]
+    for name, row in SYSTEMS.items()
 )
 
 
@@ -33,7 +33,7 @@ class TrainCommand:
         system: which, and its config; --config FILE.json takes both, and the rest, from a run's
             config.json.
         train: the loop.
-        data: the data.
+        data: the data; SYSTEM --help lists the options of its kind, images or text.
         out: run folder; runs/SYSTEM if unset, runs/SYSTEM-seeds for several.
         num_seeds: runs that are trained at once, each in its folder OUT/seed-N; the first seed is
             that of the loop.
@@ -41,6 +41,7 @@ class TrainCommand:
             OUT/rate-R-seed-N; that of the loop if unset.
         overwrite: replace the run that is in the folder.
         tensorboard: write the metrics into RUN/tensorboard too.
+        checkpoint_seconds: how often the progress is saved; 0 saves every epoch.
     """
 
     system: Annotated[Union[_SYSTEM_CONFIGS], tyro.conf.arg(name="")]  # noqa: UP007
@@ -51,12 +52,19 @@ class TrainCommand:
     learning_rates: tuple[float, ...] = ()
     overwrite: bool = False
     tensorboard: bool = False
+    checkpoint_seconds: float = 20.0
 
     def __post_init__(self):
         if self.num_seeds < 1:
             raise ConfigError(f"num_seeds is {self.num_seeds}: expected at least 1")
+        if not self.checkpoint_seconds >= 0:
+            raise ConfigError(
+                f"checkpoint_seconds is {self.checkpoint_seconds}: expected at least 0"
+            )
         if len({*self.learning_rates}) < len(self.learning_rates):
             raise ConfigError(f"learning_rates is {self.learning_rates}: expected each only once")
+        if type(self.data) is not SYSTEMS[self.name].data:
+            raise ConfigError(f"{self.name} is not the first argument: expected SYSTEM [options]")
         for rate in self.learning_rates:
             replace(self.train, learning_rate=rate)
         if self.tensorboard:
@@ -65,7 +73,7 @@ class TrainCommand:
     @property
     def name(self) -> str:
         """The key of the system in `SYSTEMS`."""
-        return next(name for name, (kind, _) in SYSTEMS.items() if type(self.system) is kind)
+        return next(name for name, row in SYSTEMS.items() if type(self.system) is row.config)
 
     @property
     def runs(self) -> dict[Path, TrainConfig]:
@@ -86,6 +94,17 @@ class TrainCommand:
         return "-".join(parts + [f"seed-{seed}"] * (self.num_seeds > 1))
 
 
+@dataclass(frozen=True)
+class TrainTextCommand(TrainCommand):
+    """Train one system of text; the run folder holds its config, checkpoints and metrics."""
+
+    train: TextTrainConfig = field(default_factory=TextTrainConfig)
+    data: TextConfig = field(default_factory=TextConfig)
+
+
+_COMMANDS = {DataConfig: TrainCommand, TextConfig: TrainTextCommand}
+
+
 def parse_train(args: list[str]) -> TrainCommand:
     """The arguments of train.py: a key of `SYSTEMS`, its options, --train.*, --data.*, --out.
 
@@ -98,7 +117,8 @@ def parse_train(args: list[str]) -> TrainCommand:
     """
     args, file = config_file.expand(args)
     try:
-        return parse(tyro.conf.CascadeSubcommandArgs[TrainCommand], args)
+        command = _COMMANDS[SYSTEMS[args[0]].data] if args and args[0] in SYSTEMS else TrainCommand
+        return parse(tyro.conf.CascadeSubcommandArgs[command], args)
     except ConfigError as error:
         raise ConfigError(f"with {file}: {error}" if file else str(error)) from None
 

@@ -1,10 +1,11 @@
 """Checkpoints: one folder per step, written by Orbax and guarded by a sha256 manifest.
 
     folder/<step>/state/...        what Orbax wrote
-    folder/<step>/manifest.json    the digest of every file, and the shape and dtype of every leaf
+    folder/<step>/manifest.json    the digest of every file, the shape and dtype of every leaf, what
+                                   the state belongs to, and a digest of all that
 
 Orbax alone loads flipped bits as numbers, silently; here every byte is checked before it is read. A
-checkpoint appears under its name only when it is complete and on the disk.
+checkpoint appears under its name only when it is complete and on the disk. One process writes.
 """
 
 import hashlib
@@ -12,8 +13,9 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,15 +25,41 @@ from bayes_jax.errors import InputError
 
 MANIFEST = "manifest.json"
 
+_WRITING = ".writing-"  # begins the name of a folder that is not complete
+_ADVICE = "an older step is used where there is one, else train again"
 
-def save(folder: str | Path, step: int, state: PyTree, *, keep: int | None = None) -> Path:
+
+class Found(NamedTuple):
+    """What of a folder can be used.
+
+    Attributes:
+        step: the newest intact checkpoint; None where there is none.
+        damaged: newer steps -> what is wrong with them, one line each.
+    """
+
+    step: int | None
+    damaged: dict[int, str]
+
+
+def save(
+    folder: str | Path,
+    step: int,
+    state: PyTree,
+    *,
+    keep: int | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Path:
     """Write a state as `folder/<step>`, whole or not at all; an older one of that step is replaced.
+
+    Later steps are deleted: they are of a future that was given up, when a run went on from an
+    earlier one.
 
     Args:
         folder: of the run's checkpoints; made if absent.
         step: its number, at least 0.
         state: a pytree of arrays (no typed PRNG keys: keys are folded from the step).
         keep: delete all but the newest so many steps afterwards; None keeps all.
+        about: what else the manifest shall say: config, versions, device; as JSON can hold it.
 
     Returns:
         The folder of the checkpoint.
@@ -44,15 +72,17 @@ def save(folder: str | Path, step: int, state: PyTree, *, keep: int | None = Non
     folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / str(step)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix=_WRITING, dir=folder) as scratch:
         written = Path(scratch) / "new"
-        _write(written, state)
+        _write(written, state, dict(about or {}))
         if target.exists():
-            target.rename(Path(scratch) / "old")
+            target.rename(Path(scratch) / target.name)  # where `sweep` finds it
         written.rename(target)
     _sync(folder)
-    for old in _steps(folder)[:-keep] if keep else []:
-        shutil.rmtree(folder / str(old))
+    steps = _steps(folder)
+    kept = [each for each in steps if each <= step][-keep if keep else None :]
+    for each in {*steps} - {*kept}:
+        _delete(folder, each)
     return target
 
 
@@ -63,7 +93,7 @@ def restore(folder: str | Path, abstract_state: PyTree, *, step: int | None = No
         folder: of the run's checkpoints.
         abstract_state: a tree of the same structure with the shapes and dtypes that are expected:
             `jax.eval_shape` of what made the state, or such a state.
-        step: which; None takes the latest.
+        step: which; None takes the newest intact one (`find` says what is wrong with others).
 
     Returns:
         The state, leaves uncommitted on the default device: functions compiled before run as is.
@@ -73,20 +103,62 @@ def restore(folder: str | Path, abstract_state: PyTree, *, step: int | None = No
             another shape or dtype than expected.
     """
     folder = Path(folder).absolute()
-    step = latest_step(folder) if step is None else step
+    if step is None:
+        step, damaged = find(folder)
+        if step is None and damaged:
+            raise InputError(damaged[max(damaged)])
     if step is None or not (folder / str(step)).is_dir():
         wanted = "no checkpoint" if step is None else f"no checkpoint of step {step}"
         raise InputError(f"{folder} holds {wanted}: found steps {_steps(folder)}")
     checkpoint = folder / str(step)
-    manifest = _read_manifest(checkpoint)
-    _check_files(checkpoint, manifest["files"])
+    manifest = _checked_manifest(checkpoint)
     _check_leaves(checkpoint, manifest["leaves"], _describe(abstract_state))
     return _read(checkpoint, abstract_state)
 
 
+def find(folder: str | Path) -> Found:
+    """Look for the newest checkpoint of which every byte is as it was written.
+
+    Args:
+        folder: of the run's checkpoints.
+    """
+    folder, damaged = Path(folder).absolute(), {}
+    for step in reversed(_steps(folder)):
+        try:
+            _checked_manifest(folder / str(step))
+        except InputError as error:
+            damaged[step] = str(error)
+        else:
+            return Found(step, damaged)
+    return Found(None, damaged)
+
+
 def latest_step(folder: str | Path) -> int | None:
-    """The highest step on the disk now; None where there is no checkpoint."""
+    """The highest step on the disk now, intact or not; None where there is no checkpoint."""
     return max(_steps(Path(folder)), default=None)
+
+
+def sweep(folder: str | Path) -> None:
+    """Tidy up after a process that was killed while it wrote; not while another one writes.
+
+    What was half written is deleted. A checkpoint that was just being replaced by one of the same
+    step is put back.
+
+    Args:
+        folder: of the run's checkpoints; may be absent.
+    """
+    folder = Path(folder).absolute()
+    for scratch in folder.glob(f"{_WRITING}*"):
+        for step in _steps(scratch):
+            if not (folder / str(step)).exists():
+                (scratch / str(step)).rename(folder / str(step))
+        shutil.rmtree(scratch)
+
+
+def _delete(folder: Path, step: int) -> None:
+    """Under another name first: a half deleted checkpoint must not look like a damaged one."""
+    with tempfile.TemporaryDirectory(prefix=_WRITING, dir=folder) as scratch:
+        (folder / str(step)).rename(Path(scratch) / "old")
 
 
 def _steps(folder: Path) -> list[int]:
@@ -95,15 +167,16 @@ def _steps(folder: Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
 
-def _write(checkpoint: Path, state) -> None:
+def _write(checkpoint: Path, state, about: dict) -> None:
     from orbax.checkpoint import v1 as ocp  # a second to import
 
     state = jax.tree.map(jnp.asarray, state)
     checkpoint.mkdir()
     ocp.save(checkpoint / "state", state)
     files = {name: _digest(checkpoint / name) for name in _files(checkpoint)}
-    manifest = {"files": files, "leaves": _describe(state)}
-    (checkpoint / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    manifest = {"files": files, "leaves": _describe(state), "about": about}
+    signed = manifest | {"sha256": _signature(manifest)}
+    (checkpoint / MANIFEST).write_text(json.dumps(signed, indent=1))
     for path in [*checkpoint.rglob("*"), checkpoint]:
         _sync(path)
 
@@ -122,26 +195,32 @@ def _read(checkpoint: Path, abstract_state):
     return jax.tree.map(lambda leaf: jnp.array(jax.device_get(leaf)), state)
 
 
-def _read_manifest(checkpoint: Path) -> dict[str, Any]:
+def _checked_manifest(checkpoint: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint that is intact."""
     path = checkpoint / MANIFEST
     try:
         manifest = json.loads(path.read_text())
-        return {"files": dict(manifest["files"]), "leaves": dict(manifest["leaves"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is missing or damaged: use another step, or train this one again"
-        ) from error
+        is_intact = manifest.pop("sha256") == _signature(manifest)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is missing or damaged: {_ADVICE}") from error
+    if not is_intact:
+        raise InputError(f"{path} is damaged (its own sha256 is another): {_ADVICE}")
+    _check_files(checkpoint, manifest["files"])
+    return manifest
+
+
+def _signature(manifest: dict) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _check_files(checkpoint: Path, digests: dict[str, str]) -> None:
     for name, digest in digests.items():
         path = checkpoint / name
         if not path.is_file():
-            raise InputError(f"{path} is missing: use another step, or train this one again")
+            raise InputError(f"{path} is missing: {_ADVICE}")
         if _digest(path) != digest:
             raise InputError(
-                f"{path} is damaged (its sha256 is not that of the manifest): use another step, or "
-                "train this one again"
+                f"{path} is damaged (its sha256 is not that of the manifest): {_ADVICE}"
             )
 
 

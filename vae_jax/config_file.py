@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vae_jax.configs import ConfigError, DataConfig, TrainConfig
+from vae_jax.configs import ConfigError, DataConfig, TextConfig, TrainConfig
 from vae_jax.systems import SYSTEMS
 
 OPTION = "--config"
@@ -47,7 +47,7 @@ def expand(args: list[str]) -> tuple[list[str], str | None]:
     return names + rest, path[0]
 
 
-def command(system: str, config: Any, train: TrainConfig, data: DataConfig) -> str:
+def command(system: str, config: Any, train: TrainConfig, data: DataConfig | TextConfig) -> str:
     """The shortest command that trains so: what differs from the defaults.
 
     Args:

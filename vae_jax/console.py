@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from vae_jax import compile_cache
 from vae_jax.arguments import parse
 from vae_jax.configs import ConfigError
+from vae_jax.interruption import Interrupted
 from vae_jax.tables import Table, cell, explanation, is_numeric
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -39,7 +40,8 @@ def run_script(
 
     Raises:
         SystemExit: always. Code 2 for wrong arguments and `InputError`, 1 for files and folders
-            that fail while running (`OSError`), 130 for Ctrl-C. All else keeps its traceback.
+            that fail while running (`OSError`), 130 for Ctrl-C, 143 where SIGTERM stopped what was
+            saved first. All else keeps its traceback.
     """
     args = sys.argv[1:] if args is None else args
     try:
@@ -49,6 +51,9 @@ def run_script(
     except KeyboardInterrupt:
         message("interrupted")
         sys.exit(INTERRUPTED)
+    except Interrupted as stop:
+        message(str(stop))
+        sys.exit(128 + stop.signal)
     except ConfigError as error:
         _exit_with(error, USAGE)
     except OSError as error:

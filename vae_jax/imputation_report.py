@@ -1,8 +1,10 @@
 """What a person sees of imputations: a table with its columns explained, and the images."""
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
+from matplotlib.figure import Figure
 
+from bayes_jax.imputation import Imputations
 from vae_jax import plots
 from vae_jax.comparison import columns
 from vae_jax.latent_images import to_images
@@ -93,22 +95,43 @@ def pictures(
     return drawn if len(drawn) < 2 else [_means(finished, x, missing, shape, white), *drawn]
 
 
-def _of_way(entry: Imputed, x, missing, shape, white) -> Picture:
-    completed = np.asarray(entry.imputations.x[: len(x), :NUM_DRAWN])
-    mean = np.asarray(entry.imputations.mean[: len(x)])
-    views = [x, x, *np.moveaxis(completed, 1, 0), mean]
+def figure(
+    imputations: Imputations,
+    x: Num[np.ndarray, "image dim"],
+    missing: Bool[np.ndarray, "image dim"],
+    shape: tuple[int, ...],
+    *,
+    title: str,
+    white: float = 1.0,
+) -> Figure:
+    """A row for each image: whole, what is seen of it, `NUM_DRAWN` imputations and their mean.
+
+    Args:
+        imputations: of these images and maybe more.
+        x: the whole images.
+        missing: their masks.
+        shape: (height, width).
+        title: of the figure.
+        white: the brightest pixel.
+    """
+    completed = np.asarray(imputations.x[: len(x), :NUM_DRAWN])
+    views = [x, x, *np.moveaxis(completed, 1, 0), np.asarray(imputations.mean[: len(x)])]
     headers = ["original", "seen", *_numbered(completed.shape[1]), "mean"]
+    return _of_views(views, missing, shape, white, headers=headers, title=title)
+
+
+def _of_way(entry: Imputed, x, missing, shape, white) -> Picture:
     title = f"Hidden pixels imputed: {NAMES[entry.method]}"
-    figure = _figure(views, missing, shape, white, headers=headers, title=title)
+    drawn = figure(entry.imputations, x, missing, shape, title=title, white=white)
     caption = "Imputations are draws, pixels drawn too; the mean is E[x|seen]."
-    return Picture(f"imputations_{entry.method}", figure, caption)
+    return Picture(f"imputations_{entry.method}", drawn, caption)
 
 
 def _means(finished: list[Imputed], x, missing, shape, white) -> Picture:
     means = [np.asarray(entry.imputations.mean[: len(x)]) for entry in finished]
     headers = ["original", "seen", *(_SHORT[entry.method] for entry in finished)]
     title = "Hidden pixels: E[x|seen] by every way"
-    figure = _figure([x, x, *means], missing, shape, white, headers=headers, title=title)
+    figure = _of_views([x, x, *means], missing, shape, white, headers=headers, title=title)
     return Picture("means", figure, "The mean of hidden pixels by every way, on the same images.")
 
 
@@ -124,7 +147,7 @@ def _numbered(num: int) -> list[str]:
     return [f"draw {index + 1}" for index in range(num)]
 
 
-def _figure(views, missing, shape, white, *, headers, title):
+def _of_views(views, missing, shape, white, *, headers, title):
     """Columns of images; in the second one the hidden pixels are hidden."""
     images = np.stack([to_images(view, shape, white=white) for view in views], axis=1)
     hidden = np.zeros(images.shape, bool)

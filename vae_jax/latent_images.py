@@ -8,6 +8,9 @@ from jaxtyping import Array, Float, Num
 from bayes_jax.model import GenerativeModel, Guide, LatentModel, compilable
 from bayes_jax.noise import mean_of
 
+_DECODED_AT_ONCE = 32
+"""In memory: the mean of a pixel that has levels is a sum over them."""
+
 
 def encoder(generative: GenerativeModel) -> Guide | None:
     """What gives q(z | x) for a continuous z: the guide, else an exact posterior, else nothing."""
@@ -61,6 +64,39 @@ def interpolate(
     return (1 - share) * start[:, None] + share * end[:, None]
 
 
+def round_trip(
+    stops: Float[Array, "stop latent"], *, num_steps: int
+) -> Float[Array, "point latent"]:
+    """From stop to stop and back to the first, where draws from a normal prior are as far out.
+
+    Between two stops the direction from the origin turns along the great circle and the distance
+    grows evenly; a straight line, which passes nearer to the origin, serves where both lie on one
+    line through it. The steps are short at the stops: s = (1 - cos(pi t)) / 2.
+
+    Args:
+        stops: where it leads through.
+        num_steps: points from each stop on, the next stop not included.
+
+    Returns:
+        Points `[stop * num_steps, latent]`; after the last comes the first.
+    """
+    time = jnp.arange(num_steps) / num_steps
+    share = (0.5 - 0.5 * jnp.cos(jnp.pi * time))[:, None]
+    legs = jax.vmap(lambda start, end: _turn(start, end, share))(stops, jnp.roll(stops, -1, axis=0))
+    return legs.reshape(-1, stops.shape[-1])
+
+
+def _turn(start, end, share):
+    lengths = jnp.linalg.norm(start), jnp.linalg.norm(end)
+    angle = jnp.arccos(jnp.clip(jnp.vdot(start, end) / (lengths[0] * lengths[1]), -1, 1))
+    is_straight = ~(jnp.sin(angle) > 1e-3)  # or it has no angle, one stop being the origin
+    safe = jnp.where(is_straight, 1.0, angle)
+    weights = jnp.sin((1 - share) * safe), jnp.sin(share * safe)
+    direction = weights[0] * start / lengths[0] + weights[1] * end / lengths[1]
+    arc = ((1 - share) * lengths[0] + share * lengths[1]) * direction / jnp.sin(safe)
+    return jnp.where(is_straight, (1 - share) * start + share * end, arc)
+
+
 def to_images(
     x: Num[Array | np.ndarray, "image dim"], shape: tuple[int, ...], *, white: float = 1.0
 ) -> np.ndarray:
@@ -84,4 +120,4 @@ def _encode(guide, x):
 
 @jax.jit
 def _decode(model, z):
-    return jax.vmap(lambda z: model.likelihood(z).mean)(z)
+    return jax.lax.map(lambda z: model.likelihood(z).mean, z, batch_size=_DECODED_AT_ONCE)

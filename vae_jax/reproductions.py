@@ -102,8 +102,8 @@ REPRODUCTIONS = {
         81.30,
         0,
         AutoregressiveConfig("pixelcnn", channels=32, num_layers=6),
-        TrainConfig(20, 50, patience=5, schedule="cosine"),
-        "gated convolutions, 6 layers of 32 channels, 20 epochs",
+        TrainConfig(3, 50, patience=3, schedule="cosine"),
+        "gated convolutions, 6 layers of 32 channels, 3 epochs",
         "autoregressive",
     ),
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bayes_jax.errors import InputError
-from vae_jax.configs import DataConfig, TrainConfig
+from vae_jax.configs import DataConfig, TextConfig, TrainConfig
 from vae_jax.provenance import PROJECT, git_hash, meta, results, versions
 from vae_jax.records import config_hash, from_dict, to_plain, write_bytes, write_json
 from vae_jax.systems import SYSTEMS
@@ -59,7 +59,7 @@ class RunConfig(NamedTuple):
     system: str
     config: Any
     train: TrainConfig
-    data: DataConfig
+    data: DataConfig | TextConfig
 
 
 def create(folder: str | Path, config: Any, *, overwrite: bool = False) -> Path:
@@ -147,12 +147,12 @@ def read_run(folder: str | Path) -> RunConfig:
         raise InputError(
             f"{Path(folder) / CONFIG}: system is {system!r}, expected one of {', '.join(SYSTEMS)}"
         )
-    types_of = {"config": SYSTEMS[system][0], "train": TrainConfig, "data": DataConfig}
+    row = SYSTEMS[system]
     return RunConfig(
         system,
         **{
-            part: from_dict(config_type, content.get(part, {}), name=part)
-            for part, config_type in types_of.items()
+            part: from_dict(getattr(row, part), content.get(part, {}), name=part)
+            for part in ("config", "train", "data")
         },
     )
 

@@ -63,7 +63,7 @@ class Tokenwise(dist.Distribution):
     @property
     def support(self):
         """Rows of tokens that stay ended."""
-        return _Rows(self.body.num_tokens)
+        return Rows(self.body.num_tokens)
 
     def log_prob(self, value: Num[Array, "*sample length"]) -> Float[Array, "*sample"]:
         """The exact log probability in nats, the end token counted."""
@@ -78,21 +78,53 @@ class Tokenwise(dist.Distribution):
         self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()
     ) -> Int[Array, "*sample length"]:
         """Sentences, token by token in one scan, cut where they are longer than a row."""
-        draws = jax.vmap(self._one_draw)(jax.random.split(key, math.prod(sample_shape)))
+        return self.sample_after(key, jnp.zeros(self.body.length, jnp.int32), 0, sample_shape)
+
+    def sample_after(
+        self,
+        key: PRNGKeyArray,
+        row: Num[Array, " length"],
+        num_given: int | Int[Array, ""],
+        sample_shape: tuple[int, ...] = (),
+    ) -> Int[Array, "*sample length"]:
+        """Sentences that begin as a given one: exact draws of what follows, in one scan.
+
+        Args:
+            key: a PRNG key.
+            row: of tokens.
+            num_given: how many of them are kept, the first ones.
+            sample_shape: of the draws.
+        """
+
+        def one(key):
+            keys = jax.random.split(key, self.body.length)
+            return self._written(jax.random.categorical, keys, row, num_given)
+
+        draws = jax.vmap(one)(jax.random.split(key, math.prod(sample_shape)))
         return draws.reshape(*sample_shape, self.body.length)
 
-    def _one_draw(self, key):
+    def greedy(self) -> Int[Array, " length"]:
+        """The sentence whose every token is the most probable one, given those before it."""
+        nothing = jnp.zeros(self.body.length, jnp.int32)
+        return self._written(lambda _, logits: jnp.argmax(logits), nothing, nothing, 0)
+
+    def beginning(self, length: int) -> "Tokenwise":
+        """The density of the first tokens of a sentence: rows of another, shorter length."""
+        return Tokenwise(self.params, self.context, body=self.body._replace(length=length))
+
+    def _written(self, choose, keys, row, num_given):
+        """Token after token, `choose(key, logits)` where none is given."""
+
         def one_token(carry, inputs):
             cache, previous = carry
-            index, key = inputs
+            index, key, given = inputs
             cache, logits = self.body.advance(self.params, cache, index, previous)
-            token = jax.random.categorical(key, logits).astype(jnp.int32)
+            token = jnp.where(index < num_given, given, choose(key, logits)).astype(jnp.int32)
             token = jnp.where(previous == END, END, token)
             return (cache, token), token
 
         carry = self.body.start(self.params, self.context), jnp.int32(self.body.num_tokens)
-        inputs = jnp.arange(self.body.length), jax.random.split(key, self.body.length)
-        return jax.lax.scan(one_token, carry, inputs)[1]
+        return jax.lax.scan(one_token, carry, (jnp.arange(self.body.length), keys, row))[1]
 
 
 def previous_tokens(tokens: Int[Array, " length"], begin: int) -> Int[Array, " length"]:
@@ -100,7 +132,7 @@ def previous_tokens(tokens: Int[Array, " length"], begin: int) -> Int[Array, " l
     return jnp.pad(tokens, (1, 0), constant_values=begin)[:-1]
 
 
-class _Rows(constraints.Constraint):
+class Rows(constraints.Constraint):
     """Whole numbers 0 ... num_tokens - 1, and nothing but the end after an end."""
 
     is_discrete = True
@@ -110,8 +142,10 @@ class _Rows(constraints.Constraint):
         self.num_tokens = num_tokens
 
     def __call__(self, x):
+        """Whether each x is such a row."""
         is_token = (x >= 0) & (x < self.num_tokens) & (x == jnp.floor(x))
         return jnp.all(is_token, axis=-1) & stays_ended(x)
 
     def tree_flatten(self):
+        """All of it is static."""
         return (), ((), {"num_tokens": self.num_tokens})

@@ -4,8 +4,8 @@ A run folder is written from the first finished epoch on: input that cannot be t
 trace. Its checkpoints hold the loop's `Progress`, so that one file serves resuming and using.
 """
 
+import contextlib
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,10 +18,11 @@ import numpy as np
 from bayes_jax.errors import InputError
 from bayes_jax.model import GenerativeModel
 from vae_jax import checkpoints, runs, systems, training
-from vae_jax.configs import DataConfig, ObservationSpec
-from vae_jax.data import arrays
 from vae_jax.data.dataset import Dataset
-from vae_jax.records import from_dict, to_plain
+from vae_jax.data.kinds import Record, kind_of
+from vae_jax.data.text import TextDataset
+from vae_jax.interruption import Interrupted, deferred
+from vae_jax.records import config_hash, from_dict, to_plain
 from vae_jax.runs import CHECKPOINTS, METRICS, RunConfig
 from vae_jax.systems.base import System, observing, training_data
 from vae_jax.training import EpochReport, NonFiniteError, Progress
@@ -30,25 +31,6 @@ SECONDS_BETWEEN_CHECKPOINTS = 20.0
 """A killed run loses at most this much work, and an epoch."""
 
 NUM_KEPT_CHECKPOINTS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """What a run saw, kept in its config.json.
-
-    Attributes:
-        spec: the observation the system was built for.
-        shape: (height, width).
-        num_levels: grey levels of the source.
-        sha256: of the three splits, so that a run is never judged on images it was trained on.
-        num_train: training images, for each of which some systems keep a state.
-    """
-
-    spec: ObservationSpec
-    shape: tuple[int, ...]
-    num_levels: int
-    sha256: str
-    num_train: int = 2
 
 
 class Job(NamedTuple):
@@ -61,14 +43,16 @@ class Job(NamedTuple):
         system: built for them.
         progress: where an earlier call stopped; None for a new run.
         overwrite: replace the run that is in the folder.
+        damaged: newer checkpoints -> why they are not it.
     """
 
     folder: Path
     config: RunConfig
-    dataset: Dataset
+    dataset: Dataset | TextDataset
     system: System
     progress: Progress | None
     overwrite: bool
+    damaged: dict[int, str]
 
     @property
     def num_epochs_done(self) -> int:
@@ -87,29 +71,45 @@ class TrainedRun(NamedTuple):
     Attributes:
         folder: of the run.
         config: what made it.
-        images: what it saw.
+        seen: the data it saw.
         system: built for that.
         progress: how far training came.
         generative: the model at the best validation objective.
+        damaged: newer checkpoints -> why they are not it.
     """
 
     folder: Path
     config: RunConfig
-    images: Images
+    seen: Record
     system: System
     progress: Progress
     generative: GenerativeModel
+    damaged: dict[int, str]
 
     @property
     def is_finished(self) -> bool:
         """Whether training came to its end."""
         return _is_finished(self.system, self.progress, self.config)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a person who uses it should know, one line each."""
+        lines = list(self.damaged.values())
+        if not self.is_finished:
+            lines += [f"{self.folder} stopped at epoch {int(self.progress.epoch)}: its best so far"]
+        return lines
+
 
 def prepare(
-    folder: str | Path, config: RunConfig, dataset: Dataset, *, overwrite: bool = False
+    folder: str | Path,
+    config: RunConfig,
+    dataset: Dataset | TextDataset,
+    *,
+    overwrite: bool = False,
 ) -> Job:
-    """Build what a config asks for, and find where an earlier call stopped; writes nothing.
+    """Build what a config asks for, and find where an earlier call stopped.
+
+    It writes nothing, but tidies up after a call that was killed.
 
     Args:
         folder: new, empty, or of a run with the same config.
@@ -121,16 +121,18 @@ def prepare(
         What `train` takes.
 
     Raises:
-        InputError: a folder of another run, a system that does not fit the data, a damaged
-            checkpoint.
+        InputError: a folder of another run, a system that does not fit the data, no checkpoint
+            that is intact.
     """
     folder = Path(folder).absolute()
     system = observing(systems.build(config.system, config.config, dataset.spec), dataset.observe)
     goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
-    progress = None
-    if goes_on and checkpoints.latest_step(folder / CHECKPOINTS) is not None:
-        progress = _restore(folder, system, describe(dataset))
-    return Job(folder, config, dataset, system, progress, overwrite)
+    progress, damaged = None, {}
+    if goes_on:
+        checkpoints.sweep(folder / CHECKPOINTS)
+        seen = kind_of(config.data).describe(dataset)
+        progress, damaged = _restore(folder, system, seen)
+    return Job(folder, config, dataset, system, progress, overwrite, damaged)
 
 
 def train(
@@ -151,7 +153,8 @@ def train_together(
     """Train to the end what `prepare` found, into the folders; finished runs are left as they are.
 
     A run that was stopped and goes on ends in the params of one that was not, bit by bit on the
-    same machine and with the same jobs beside it.
+    same machine and with the same jobs beside it. SIGINT and SIGTERM end it after the epoch that is
+    running.
 
     Args:
         jobs: from `prepare`; they differ in folder, seed and learning rate alone.
@@ -165,6 +168,7 @@ def train_together(
     Raises:
         InputError: data that cannot be trained on; then nothing was written.
         NonFiniteError: training met NaN; the folders hold the best states so far.
+        Interrupted: a signal came; the folders hold the epoch that it came in.
     """
     # Those that are finished stay beside the others: with fewer, the others would round otherwise.
     if unfinished := [job for job in jobs if not job.is_finished]:
@@ -173,73 +177,65 @@ def train_together(
     return [load(job.folder) for job in jobs]
 
 
-def load(folder: str | Path) -> TrainedRun:
+def load(folder: str | Path, *, script: str | None = None) -> TrainedRun:
     """Load a run as its newest checkpoint has it, through a system built anew.
 
     Args:
         folder: the run's.
+        script: that will use it, which not every kind of data allows.
 
     Returns:
         The run.
 
     Raises:
-        InputError: no run folder, no checkpoint yet, or a damaged one.
+        InputError: no run folder, no checkpoint yet, or none that is intact; a run that is nothing
+            for the script.
     """
     folder = Path(folder).absolute()
     config = runs.read_run(folder)
-    images = from_dict(Images, runs.read_config(folder).get("images"), name="images")
-    system = systems.build(config.system, config.config, images.spec)
-    if checkpoints.latest_step(folder / CHECKPOINTS) is None:
+    kind = kind_of(config.data)
+    if script:
+        kind.check_script(script, folder)
+    seen = from_dict(kind.record, runs.read_config(folder).get(kind.name), name=kind.name)
+    system = systems.build(config.system, config.config, seen.spec)
+    progress, damaged = _restore(folder, system, seen)
+    if progress is None:
         raise InputError(f"{folder} holds no checkpoint yet: run its train.py command again")
-    progress = _restore(folder, system, images)
     generative = system.generative(progress.best_state)
-    return TrainedRun(folder, config, images, system, progress, generative)
+    return TrainedRun(folder, config, seen, system, progress, generative, damaged)
 
 
-def load_data(run: TrainedRun, *, name: str | None = None, data_dir: str | None = None) -> Dataset:
-    """The images of a run, or others of the same size.
+def load_data(
+    run: TrainedRun, *, name: str | None = None, data_dir: str | None = None
+) -> Dataset | TextDataset:
+    """The data of a run, or others of its kind.
 
     Args:
         run: the run.
-        name: other images, by name or path; those of the run if None.
+        name: other data, by name or path; those of the run if None.
         data_dir: where data sets lie now; where they lay for the run if None.
 
     Returns:
-        The data set, seen as the run sees images (by its head), split by its data seed.
+        The data set, seen as the run sees data (images by its head, sentences by its vocabulary),
+        split by its data seed.
 
     Raises:
-        InputError: data that cannot be loaded, images of another size, or other images than those
-            of the run under the run's own name.
+        InputError: data that cannot be loaded, images of another size, tokens that the vocabulary
+            lacks, or other data than those of the run under the run's own name.
     """
     changes = {"name": name, "data_dir": data_dir}
     changes = {field: value for field, value in changes.items() if value is not None}
-    config: DataConfig = dataclasses.replace(run.config.data, **changes)
-    dataset = arrays.load(config)
-    if dataset.image_shape != run.images.shape:
+    kind = kind_of(run.config.data)
+    if name is not None:
+        changes |= kind.of_its_own
+    config = dataclasses.replace(run.config.data, **changes)
+    dataset = kind.load_like(config, run.seen)
+    if name is None and kind.describe(dataset) != run.seen:
         raise InputError(
-            f"images of {config.name} are {_size(dataset.image_shape)} pixels, those of the run "
-            f"{run.folder} {_size(run.images.shape)}: expected the same size"
-        )
-    if name is None and describe(dataset) != run.images:
-        raise InputError(
-            f"{config.name} holds other images now than when {run.folder} was trained: expected "
-            "the same file, for a test split that was not trained on"
+            f"{config.name} holds other {kind.noun} now than when {run.folder} was trained: "
+            "expected the same file, for a test split that was not trained on"
         )
     return dataset
-
-
-def describe(dataset: Dataset) -> Images:
-    """What identifies the images of a data set."""
-    digest = hashlib.sha256()
-    for split in (dataset.train, dataset.validation, dataset.test):
-        digest.update(np.ascontiguousarray(split))
-    return Images(
-        dataset.spec,
-        dataset.image_shape,
-        dataset.num_levels,
-        digest.hexdigest()[:16],
-        len(dataset.train),
-    )
 
 
 def changed_versions(folder: str | Path) -> dict[str, tuple]:
@@ -257,6 +253,14 @@ def changed_versions(folder: str | Path) -> dict[str, tuple]:
 
 
 def _train_jobs(jobs, on_epoch, seconds_between) -> None:
+    first = jobs[0]
+    # An exact fit has no epochs: what stops it loses nothing that could be kept.
+    signals = contextlib.nullcontext(lambda: None) if first.system.fit else deferred()
+    with signals as asked_to_stop:
+        _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop)
+
+
+def _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop) -> None:
     records = [_recorder(job, seconds_between) for job in jobs]
 
     def record_all(reports):
@@ -265,6 +269,8 @@ def _train_jobs(jobs, on_epoch, seconds_between) -> None:
                 record(report)
         if on_epoch:
             on_epoch(reports)
+        if number := asked_to_stop():
+            _stop(jobs, reports, number)
 
     first = jobs[0]
     try:
@@ -286,7 +292,16 @@ def _train_jobs(jobs, on_epoch, seconds_between) -> None:
         raise NonFiniteError(error.results, error.faults, "; ".join(lines)) from error
     for job, result in zip(jobs, results, strict=True):
         if not job.is_finished:
-            _save(job.folder, result.progress or _exact_progress(result))
+            _save(job, result.progress or _exact_progress(result))
+
+
+def _stop(jobs, reports, number: int) -> None:
+    """Save the epoch that has just ended, and raise."""
+    for job, report in zip(jobs, reports, strict=True):
+        if report is not None:
+            _save(job, report.progress())
+    epoch = max(report.epoch for report in reports if report is not None)
+    raise Interrupted(number, f"epoch {epoch} is saved, the same command goes on from there")
 
 
 def _save_what_is_good(jobs, error: NonFiniteError) -> None:
@@ -294,11 +309,12 @@ def _save_what_is_good(jobs, error: NonFiniteError) -> None:
         if index in error.faults:
             _save_best(job, result.progress)
         elif not job.is_finished:
-            _save(job.folder, result.progress)
+            _save(job, result.progress)
 
 
-def _content(config: RunConfig, dataset: Dataset) -> dict:
-    return {**to_plain(config), "images": to_plain(describe(dataset))}
+def _content(config: RunConfig, dataset: Dataset | TextDataset) -> dict:
+    kind = kind_of(config.data)
+    return {**to_plain(config), kind.name: to_plain(kind.describe(dataset))}
 
 
 def _recorder(job: Job, seconds_between):
@@ -313,7 +329,7 @@ def _recorder(job: Job, seconds_between):
             _rewind_metrics(job.folder, job.num_epochs_done)
         runs.append_metrics(job.folder, report._replace(progress=None)._asdict())
         if report.progress is not None and time.monotonic() - last_saved >= seconds_between:
-            _save(job.folder, report.progress())
+            _save(job, report.progress())
             last_saved = time.monotonic()
 
     return record
@@ -327,15 +343,21 @@ def _rewind_metrics(folder: Path, epoch: int) -> None:
         runs.write_bytes(path, b"".join(lines[:epoch]))
 
 
-def _save(folder: Path, progress: Progress) -> None:
-    checkpoints.save(folder / CHECKPOINTS, int(progress.epoch), progress, keep=NUM_KEPT_CHECKPOINTS)
+def _save(job: Job, progress: Progress) -> None:
+    checkpoints.save(
+        job.folder / CHECKPOINTS,
+        int(progress.epoch),
+        progress,
+        keep=NUM_KEPT_CHECKPOINTS,
+        about={"config": config_hash(job.config), "versions": runs.versions()},
+    )
 
 
 def _save_best(job: Job, progress: Progress) -> None:
     """Keep the best state of a run that went wrong: it is where the best epoch ended."""
     best = int(progress.best_epoch)
     if best > job.num_epochs_done:
-        _save(job.folder, progress._replace(state=progress.best_state, epoch=np.int32(best)))
+        _save(job, progress._replace(state=progress.best_state, epoch=np.int32(best)))
 
 
 def _exact_progress(result: training.FitResult) -> Progress:
@@ -343,18 +365,18 @@ def _exact_progress(result: training.FitResult) -> Progress:
     return Progress(result.state, result.state, np.int32(1), np.int32(1), objective)
 
 
-def _restore(folder: Path, system: System, images: Images) -> Progress:
-    x = jax.ShapeDtypeStruct((images.num_train, images.spec.dim), jnp.float32)
+def _restore(folder: Path, system: System, seen: Record) -> tuple[Progress | None, dict[int, str]]:
+    """The newest intact checkpoint, None before the first; and what is wrong with newer ones."""
+    step, damaged = checkpoints.find(folder / CHECKPOINTS)
+    if step is None and not damaged:
+        return None, damaged
+    x = jax.ShapeDtypeStruct((seen.num_train, *seen.spec.event_shape), jnp.float32)
     batch = training_data(system, x)
     abstract = jax.eval_shape(
         lambda key, batch: training.initial_progress(key, system, batch), jax.random.key(0), batch
     )
-    return checkpoints.restore(folder / CHECKPOINTS, abstract)
+    return checkpoints.restore(folder / CHECKPOINTS, abstract, step=step), damaged
 
 
 def _is_finished(system: System, progress: Progress, config: RunConfig) -> bool:
     return system.fit is not None or training.is_finished(progress, config.train)
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

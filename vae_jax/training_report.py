@@ -1,4 +1,4 @@
-"""What a person sees of one training run: its scores on held-out images, and its curve."""
+"""What a person sees of one training run: its scores on held-out examples, and its curve."""
 
 import time
 from collections.abc import Sequence
@@ -11,45 +11,36 @@ from jaxtyping import PRNGKeyArray
 
 from bayes_jax import Evidence, GenerativeModel, importance_draws
 from vae_jax import latent_units, plots, report, runs
-from vae_jax.data.arrays import bits_per_dim
 from vae_jax.data.dataset import Dataset
+from vae_jax.data.kinds import kind_of
+from vae_jax.data.text import TextDataset
 from vae_jax.report import Picture
+from vae_jax.scores import mean_log_prob, scores_of
 from vae_jax.tables import Column, Table
 from vae_jax.trained import TrainedRun
 
 NUM_IMPORTANCE_SAMPLES = 50
-_BATCH_SIZE = 500  # images in memory at once
 NUM_ANNEALED = 64
-"""Images scored by annealing from the prior, of models that have neither guide nor density."""
+"""Examples scored by annealing from the prior, of models that have neither guide nor density."""
 
-_COLUMNS = [
-    Column("split", "images of"),
-    Column("method", "scored by"),
-    Column("log_prob", "log p(x), nats per image", ".3f", "stderr"),
-    Column("bits_per_dim", "bits / pixel", ".4f", meaning="of the grey level, bit or count"),
-    Column("kind", "kind"),
-    Column("num_images", "images"),
-]
 _SPREAD = Column("spread", "sd over seeds", ".3f")
-_NOTE = (
-    "log p(x): mean over all images of the split, ± standard error over images. kind: 'exact' is "
-    "the value, 'lower' a bound below it in expectation (infer.py gives tighter ones)."
-)
 
 
 class Written(NamedTuple):
     """What a person is shown of a run.
 
     Attributes:
-        scores: of the held-out images.
+        scores: of the held-out examples.
+        information: what its latent says of them, where its kind of data has tables of that.
         warnings: one line each.
     """
 
     scores: Table
+    information: list[Table]
     warnings: list[str]
 
 
-def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> Written:
+def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset | TextDataset) -> Written:
     """Score a run and write results, curve and page into its folder.
 
     Args:
@@ -58,25 +49,27 @@ def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> Written:
         dataset: its data.
 
     Returns:
-        The table of scores, and what is wrong.
+        The tables, and what is wrong.
     """
     metrics = runs.read_metrics(run.folder)
     seconds = sum(row["seconds"] for row in metrics)
     title = f"{run.config.system} on {dataset.name}"
-    scores = Table(f"Held-out images: {title}", score_rows(key, run, dataset), _COLUMNS, _NOTE)
-    units = []
+    scores = _score_table(key, run, dataset, title)
+    information, units = [], []
     if run.generative.guide is not None:
         x = jnp.asarray(dataset.validation, jnp.float32)
+        information = scores_of(run.seen).of_latents(key, run.generative, dataset)
         units = [latent_units.unit_table(run.generative, x)]
     report.write(
         run.folder,
         title=f"Training run: {title}",
         intro=_introduction(run, dataset, seconds),
-        tables=[scores, *units],
+        tables=[scores, *information, *units],
         figures=_curve(run, metrics),
         meta=runs.meta(run.config, seconds=seconds),
     )
-    return Written(scores, list(filter(None, map(latent_units.collapse_warning, units))))
+    warnings = list(filter(None, map(latent_units.collapse_warning, units)))
+    return Written(scores, information, warnings)
 
 
 def over_seeds(tables: Sequence[Table]) -> Table:
@@ -86,19 +79,38 @@ def over_seeds(tables: Sequence[Table]) -> Table:
         return first
     rows = []
     for index, row in enumerate(first.rows):
-        values = np.array([table.rows[index]["log_prob"] for table in tables])
-        errors = np.array([table.rows[index]["stderr"] for table in tables])
-        # The seeds share their images: their errors do not average out.
-        means = {"log_prob": values.mean(), "stderr": errors.mean()}
-        means["bits_per_dim"] = np.mean([table.rows[index]["bits_per_dim"] for table in tables])
-        spread = {"spread": values.std(ddof=1), "num_seeds": len(values)}
+        values = {
+            name: np.array([table.rows[index][name] for table in tables])
+            for name, value in row.items()
+            if isinstance(value, float)
+        }
+        # The seeds share their examples: their errors do not average out.
+        means = {name: each.mean() for name, each in values.items()}
+        spread = {"spread": values["log_prob"].std(ddof=1), "num_seeds": len(tables)}
         rows.append(row | means | spread)
     columns = [*first.columns, Column("num_seeds", "seeds"), _SPREAD]
     return first._replace(rows=rows, columns=columns)
 
 
-def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dict]:
-    """The scores of the validation and test images, one row for each split and method.
+def _score_table(key, run: TrainedRun, dataset, title: str) -> Table:
+    noun, scores = kind_of(run.config.data).noun, scores_of(run.seen)
+    columns = [
+        Column("split", f"{noun} of"),
+        Column("method", "scored by"),
+        *scores.columns,
+        Column("kind", "kind"),
+        Column(f"num_{noun}", noun),
+    ]
+    note = (
+        f"log p(x): mean over all {noun} of the split, ± standard error over {noun}. kind: 'exact' "
+        f"is the value, 'lower' a bound below it in expectation. {scores.note}"
+    )
+    rows = score_rows(key, run, dataset)
+    return Table(f"Held-out {noun}: {title}", rows, columns, note)
+
+
+def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset | TextDataset) -> list[dict]:
+    """The scores of the validation and test examples, one row for each split and method.
 
     Args:
         key: of the draws behind the bounds.
@@ -106,12 +118,14 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dic
         dataset: its data.
 
     Returns:
-        Rows with the fields of every results.json; `stderr` is over images.
+        Rows with the fields of every results.json; `stderr` is over examples.
     """
+    noun, of_kind = kind_of(run.config.data).noun, scores_of(run.seen)
     rows = []
     for split, x in (("validation", dataset.validation), ("test", dataset.test)):
         start = time.perf_counter()
-        scores = _scores(key, run.generative, jnp.asarray(x, jnp.float32))
+        x = jnp.asarray(x, jnp.float32)
+        scores = _scores(key, run.generative, x, num_at_once=of_kind.num_at_once)
         num_scored = sum(len(evidence.lower) for evidence in scores.values())
         seconds = (time.perf_counter() - start) / num_scored
         rows += [
@@ -120,11 +134,11 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dic
                 "model": run.config.system,
                 "split": split,
                 "method": method,
-                "log_prob": float(np.mean(np.asarray(evidence.lower, np.float64))),
+                "log_prob": mean_log_prob(evidence),
                 "stderr": float(np.std(evidence.lower, ddof=1) / np.sqrt(len(evidence.lower))),
                 "kind": evidence.kind.name.lower(),
-                "bits_per_dim": _bits_per_dim(evidence, dataset),
-                "num_images": len(evidence.lower),
+                **of_kind.measures(evidence, dataset, split),
+                f"num_{noun}": len(evidence.lower),
                 "seconds": seconds,
             }
             for method, evidence in scores.items()
@@ -132,10 +146,10 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset) -> list[dic
     return rows
 
 
-def _scores(key, generative: GenerativeModel, x) -> dict[str, Evidence]:
+def _scores(key, generative: GenerativeModel, x, *, num_at_once: int) -> dict[str, Evidence]:
     """Exact where the posterior or p(x) itself is; a guide's bounds; else annealing of a few."""
     scores = {}
-    if generative.posterior is not None or generative.density is not None:
+    if generative.posterior is not None or generative.latent is None:
         scores["exact evidence"] = jax.block_until_ready(generative.log_evidence(key, x))
     if generative.guide is not None:
         draws = importance_draws(
@@ -144,7 +158,7 @@ def _scores(key, generative: GenerativeModel, x) -> dict[str, Evidence]:
             x,
             guide=generative.guide,
             num_samples=NUM_IMPORTANCE_SAMPLES,
-            batch_size=_BATCH_SIZE,
+            batch_size=num_at_once,
         )
         scores["amortized q (ELBO)"] = draws.elbo()
         scores[f"importance bound, K = {NUM_IMPORTANCE_SAMPLES}"] = draws.evidence()
@@ -154,22 +168,16 @@ def _scores(key, generative: GenerativeModel, x) -> dict[str, Evidence]:
     return scores
 
 
-def _bits_per_dim(evidence: Evidence, dataset: Dataset) -> float:
-    spec = dataset.spec
-    mean = np.mean(np.asarray(evidence.lower, np.float64))
-    return float(
-        bits_per_dim(mean, dim=spec.dim, observation=spec.head, num_levels=spec.num_levels)
-    )
-
-
-def _introduction(run: TrainedRun, dataset: Dataset, seconds: float) -> str:
+def _introduction(run: TrainedRun, dataset: Dataset | TextDataset, seconds: float) -> str:
+    noun = kind_of(run.config.data).noun
     sizes = f"{len(dataset.train)} training, {len(dataset.validation)} validation and "
-    sizes += f"{len(dataset.test)} test images of {dataset.name} ({run.images.spec.head} pixels)"
+    sizes += f"{len(dataset.test)} test {noun} of {dataset.name} "
+    sizes += f"({scores_of(run.seen).told(run.seen)})"
     if run.system.fit is not None:
         return f"{run.config.system}, fitted in {seconds:.1f} s; {sizes}."
     return (
         f"{run.config.system}, trained for {int(run.progress.epoch)} epochs in {seconds:.1f} s; "
-        f"the state of epoch {int(run.progress.best_epoch)}, the best on validation images, is "
+        f"the state of epoch {int(run.progress.best_epoch)}, the best on validation {noun}, is "
         f"kept. {sizes}."
     )
 

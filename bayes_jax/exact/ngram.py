@@ -145,7 +145,7 @@ def next_probs(params: NGram, history: Sequence[int]) -> Float64[np.ndarray, " t
 
 
 def sample(
-    key: PRNGKeyArray, params: NGram, num: int, *, length: int
+    key: PRNGKeyArray, params: NGram, num: int, *, length: int, prefix: Sequence[int] = ()
 ) -> Num[np.ndarray, "num length"]:
     """Sentences, token by token on the host.
 
@@ -154,11 +154,13 @@ def sample(
         params: of the model.
         num: sentences.
         length: of a row; a sentence that has not ended by then is cut.
+        prefix: the tokens that all of them begin with, shorter than a row.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     rows = np.full((num, length), END, np.int32)
+    rows[:, : len(prefix)] = prefix
     for row in rows:
-        for place in range(length):
+        for place in range(len(prefix), length):
             probs = next_probs(params, row[:place].tolist())
             row[place] = rng.choice(params.num_tokens, p=probs / probs.sum())
             if row[place] == END:
@@ -176,6 +178,9 @@ def generative(params: NGram, *, length: int) -> GenerativeModel:
     return GenerativeModel(
         sample=lambda key, num: sample(key, params, num, length=length),
         log_evidence=partial(_log_evidence, params),
+        continuations=lambda key, prefix, num: sample(
+            key, params, num, length=length, prefix=np.asarray(prefix).tolist()
+        ),
     )
 
 

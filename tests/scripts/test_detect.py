@@ -52,7 +52,7 @@ def test_labels_make_one_row_per_score(labelled):
     assert recommended["score"] == "gaussian_mixture"
     assert recommended["roc_auc"] > 0.95
     assert recommended["num_seeds"] == 2
-    assert (folder / "figures" / "anomaly_scores.png").is_file()
+    assert (folder / "figures" / "anomaly_scores_gaussian_mixture.png").is_file()
 
 
 def test_scores_are_of_tested_rows_the_oddest_first(labelled):
@@ -148,3 +148,52 @@ def test_an_npz_that_is_none_is_one_line(refused, tmp_path):
         ("text", "X is <U1 of shape (20, 3): expected numbers [rows, dim]"),
     ):
         assert message in refused("detect", "--data", tmp_path / f"{name}.npz")
+
+
+@pytest.fixture(scope="module")
+def run_without_ones(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "mixture"
+    options = ["--num-components", 3, "--data.held-out-label", 1]
+    done = run("train", "mixture", *options, "--out", folder)
+    assert done.code == 0, done.err
+    return folder
+
+
+def test_a_run_finds_the_class_that_was_held_out(run, run_without_ones, tmp_path):
+    options = ["--run", run_without_ones, "--num-images", 60]
+    done = run("detect", *options, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "Other images found" in done.out
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {row["score"] for row in content["rows"]} == {"evidence", "typicality", "complexity"}
+    assert {row["num_tested"] for row in content["rows"]} == {120}
+    figures = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
+    assert figures == {"anomaly_scores_evidence", "anomaly_scores_complexity"}
+    assert len(scores_of(tmp_path / "out")) == 120
+
+
+def test_a_run_is_held_against_other_images(run, run_without_ones, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 17, (40, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "noise.npz", images=noise)
+    options = ["--run", run_without_ones, "--against", tmp_path / "noise.npz"]
+    done = run("detect", *options, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    (evidence,) = [row for row in rows if row["score"] == "evidence"]
+    assert evidence["roc_auc"] > 0.95
+    assert evidence["num_anomalies"] == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--run", "somewhere", "--data", "table.csv"], "run is somewhere beside data"),
+        (["--against", "mnist"], "against is 'mnist' without a run"),
+        (["--run", "nowhere"], "nowhere is no run folder"),
+    ],
+)
+def test_a_run_is_asked_for_in_one_way(run, options, words):
+    done = run("detect", *options)
+    assert done.code == 2 or done.code == 1
+    assert words in done.err
+    assert done.err.count("error:") == 1

@@ -8,7 +8,8 @@ from matplotlib import image
 
 from vae_jax import runs
 
-SAMPLES, RECONSTRUCTIONS, PATHS = "samples.png", "reconstructions.png", "interpolations.png"
+SAMPLES, RECONSTRUCTIONS, HALVES = "samples.png", "reconstructions.png", "halves.png"
+FILES = (SAMPLES, RECONSTRUCTIONS, "interpolations.png", "traversals.png", HALVES, "walk.gif")
 
 
 @pytest.fixture(scope="module")
@@ -30,29 +31,29 @@ def test_help_is_quick(help_of):
 
 def test_a_vae_gives_every_figure_and_the_seed_decides(pictures):
     first, again, other = pictures(0), pictures(0), pictures(1)
-    assert {path.name for path in first.iterdir()} == {SAMPLES, RECONSTRUCTIONS, PATHS}
+    assert {path.name for path in first.iterdir()} == {*FILES}
     pixels = {
-        name: [image.imread(folder / name) for folder in (first, again, other)]
-        for name in (SAMPLES, RECONSTRUCTIONS, PATHS)
+        name: [image.imread(folder / name) for folder in (first, again, other)] for name in FILES
     }
     for name, (drawn, repeated, changed) in pixels.items():
         np.testing.assert_array_equal(drawn, repeated)
         assert np.array_equal(drawn, changed) == (name == RECONSTRUCTIONS)
 
 
-def test_a_model_without_a_continuous_latent_gives_samples_and_says_so(run, mixture_run):
+def test_a_model_without_a_continuous_latent_says_what_it_cannot_give(run, mixture_run):
     done = run("sample", mixture_run, "--num", 10)
     assert done.code == 0
-    assert "mixture has no continuous latent: no reconstructions or interpolations" in done.err
+    for name in {*FILES} - {SAMPLES, HALVES}:
+        assert f"no {name}: mixture has no continuous latent\n" in done.err
     figures = mixture_run / runs.FIGURES
-    assert done.out.split() == [str(figures / SAMPLES)]
-    assert [path.name for path in figures.iterdir()] == [SAMPLES]
+    assert done.out.split() == [str(figures / SAMPLES), str(figures / HALVES)]
+    assert {path.name for path in figures.iterdir()} == {SAMPLES, HALVES}
 
 
 def test_an_exact_posterior_serves_as_encoder(run, ppca_run, tmp_path):
     done = run("sample", ppca_run, "--num", 10, "--out", tmp_path)
     assert done.code == 0
-    assert len(done.out.splitlines()) == 3
+    assert len(done.out.splitlines()) == len(FILES)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Checkpoints come back bit by bit, or not at all."""
 
+import json
 from typing import NamedTuple
 
 import jax
@@ -106,13 +107,62 @@ def test_other_structure_names_the_leaf(saved):
 
 def test_latest_step_is_read_from_the_disk(tmp_path):
     assert checkpoints.latest_step(tmp_path / "absent") is None
-    for step in (2, 10, 9):
+    for step in (2, 9, 10):
         checkpoints.save(tmp_path, step, {"step": jnp.int32(step)}, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "9"]
     assert checkpoints.latest_step(tmp_path) == 10
     (tmp_path / "10").rename(tmp_path / "11")
     assert checkpoints.latest_step(tmp_path) == 11
     assert checkpoints.restore(tmp_path, {"step": jnp.int32(0)}, step=9)["step"] == 9
+
+
+def test_a_step_deletes_what_came_after_it(tmp_path):
+    for step in (1, 3, 5, 2):
+        checkpoints.save(tmp_path, step, {"step": jnp.int32(step)}, keep=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def make_steps(folder, *steps):
+    for step in steps:
+        checkpoints.save(folder, step, {"step": jnp.int32(step)})
+
+
+def test_damage_falls_back_to_the_newest_intact_step(tmp_path):
+    make_steps(tmp_path, 1, 2, 3)
+    (tmp_path / "3" / checkpoints.MANIFEST).unlink()
+    (tmp_path / "2" / checkpoints.MANIFEST).write_bytes(b"")
+    found = checkpoints.find(tmp_path)
+    assert found.step == 1
+    assert {*found.damaged} == {2, 3}
+    assert all("missing or damaged" in fault for fault in found.damaged.values())
+    assert checkpoints.restore(tmp_path, {"step": jnp.int32(0)})["step"] == 1
+    (tmp_path / "1" / checkpoints.MANIFEST).unlink()
+    assert checkpoints.find(tmp_path).step is None
+    with pytest.raises(InputError, match=f"{tmp_path / '3'}.*missing or damaged: an older step"):
+        checkpoints.restore(tmp_path, {"step": jnp.int32(0)})
+
+
+def test_the_manifest_says_what_the_state_belongs_to_and_guards_itself(tmp_path):
+    about = {"config": "0123abcd", "versions": {"jax": "1"}}
+    checkpoints.save(tmp_path, 1, {"value": jnp.float32(1)}, about=about)
+    path = tmp_path / "1" / checkpoints.MANIFEST
+    assert json.loads(path.read_text())["about"] == about
+    path.write_text(path.read_text().replace("0123abcd", "0123abce"))
+    with pytest.raises(InputError, match="its own sha256 is another"):
+        checkpoints.restore(tmp_path, {"value": jnp.float32(0)})
+
+
+def test_a_killed_writer_leaves_nothing_once_swept(tmp_path):
+    make_steps(tmp_path, 1, 2)
+    half = tmp_path / ".writing-killed"
+    (half / "new").mkdir(parents=True)
+    (tmp_path / "2").rename(half / "2")  # killed while 2 was replaced
+    (tmp_path / ".writing-other" / "1").mkdir(parents=True)  # and after 1 was
+    checkpoints.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert checkpoints.restore(tmp_path, {"step": jnp.int32(0)})["step"] == 2
+    assert checkpoints.restore(tmp_path, {"step": jnp.int32(0)}, step=1)["step"] == 1
+    checkpoints.sweep(tmp_path / "absent")
 
 
 def test_same_step_is_replaced(tmp_path):

@@ -83,7 +83,7 @@ def test_bad_values_name_their_field(make, field, value):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("config", [config for config, _ in SYSTEMS.values()])
+@pytest.mark.parametrize("config", [row.config for row in SYSTEMS.values()])
 def test_configs_of_systems_are_frozen_hashable_and_have_defaults(config):
     assert hash(config()) == hash(config())
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import pytest
 
 from bayes_jax.errors import InputError
 from vae_jax import arguments, configs, console
+from vae_jax.interruption import Interrupted
 from vae_jax.systems import SYSTEMS
 from vae_jax.tables import Column, Table
 
@@ -118,6 +120,9 @@ def test_errors_are_one_line_whatever_the_terminal_writes(encoding):
         (["vae", "--latent-dim", "0"], "latent_dim is 0: expected at least 1"),
         (["ppca", "--hidden-dims", "3"], "--hidden-dims"),
         (["vae", "--train.num-epochs", "0"], "num_epochs is 0"),
+        (["vae", "--data.unit", "word"], "--data.unit"),
+        (["text_vae", "--data.observation", "bernoulli"], "--data.observation"),
+        (["--out", "there", "text_vae"], "text_vae is not the first argument: expected SYSTEM"),
     ],
 )
 def test_wrong_systems_are_one_line(capsys, args, expected):
@@ -128,11 +133,12 @@ def test_wrong_systems_are_one_line(capsys, args, expected):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_has_its_subcommand(name):
-    command = arguments.parse_train([name, "--train.seed", "5", "--data.name", "mnist"])
+    command = arguments.parse_train([name, "--train.seed", "5", "--data.name", "mine"])
+    row = SYSTEMS[name]
     assert command.name == name
-    assert command.system == SYSTEMS[name][0]()
-    assert command.train == configs.TrainConfig(seed=5)
-    assert command.data == configs.DataConfig(name="mnist")
+    assert command.system == row.config()
+    assert command.train == row.train(seed=5)
+    assert command.data == row.data(name="mine")
     assert [*map(str, command.runs)] == [f"runs/{name}"]
     assert [*map(str, arguments.parse_train([name, "--out", "there"]).runs)] == ["there"]
 
@@ -160,6 +166,15 @@ def test_interrupting_is_no_error(capsys):
 
     assert outcome(main) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_a_signal_stopped_after_saving_says_so(capsys, number, code):
+    def main(_):
+        raise Interrupted(number, "epoch 2 is saved")
+
+    assert outcome(main) == code
+    assert capsys.readouterr().err == f"stopped by {number.name}: epoch 2 is saved\n"
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), TypeError("ours"), ZeroDivisionError()])

@@ -99,6 +99,21 @@ def test_grey_digits_are_dequantized_once_per_seed():
     assert not np.array_equal(np.sort(x.ravel()), np.sort(reassemble(other).ravel()))
 
 
+@pytest.mark.parametrize("noise", ["fixed", "fresh"])
+def test_training_images_may_be_seen_mirrored_too(noise):
+    plain, both = (
+        arrays.load(DataConfig("digits", "gaussian", noise=noise, mirrored=mirrored))
+        for mirrored in (False, True)
+    )
+    num = len(plain.train)
+    np.testing.assert_array_equal(both.train[:num], plain.train)
+    images, mirrored = (part.reshape(-1, 8, 8) for part in (plain.train, both.train[num:]))
+    np.testing.assert_array_equal(mirrored, np.flip(images, axis=2))
+    np.testing.assert_array_equal(both.train_labels, [*plain.train_labels] * 2)
+    for part in ("validation", "test"):
+        np.testing.assert_array_equal(getattr(both, part), getattr(plain, part))
+
+
 def test_the_brightest_level_stays_below_one():
     x = arrays.dequantize(np.full((1000, 784), 255, np.uint8), 256, seed=0)
     assert x.max() < 1

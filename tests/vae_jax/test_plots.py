@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from PIL import Image
 
 from bayes_jax.calibration import calibration
 from vae_jax import plots
@@ -68,6 +69,32 @@ def test_completions_veil_what_is_hidden():
     np.testing.assert_array_equal(pixels[:4, 5:9], images[0, 1])
     assert (veil == 1).sum() == hidden.sum()
     assert (veil[2:4, 5:9] == 1).all()
+
+
+def test_a_table_of_images_names_rows_and_columns():
+    images = RNG.random((2, 3, 4, 4))
+    options = {"row_names": ["above", "below"], "headers": ["a", "b", "c"], "title": "Table"}
+    figure = rendered(plots.image_table(images, **options))
+    heights = {
+        text.get_text(): text.get_position()[1]
+        for text in figure.findobj(Text)
+        if text.get_text() in ("above", "below")
+    }
+    assert heights == {"above": 0.75, "below": 0.25}
+    assert {"a", "b", "c"} <= {*texts(figure)}
+    (mosaic,) = (shown.get_array() for shown in figure.axes[0].images)
+    np.testing.assert_array_equal(mosaic[-4:, -4:], images[1, 2])
+
+
+def test_a_film_has_its_frames_and_begins_anew():
+    images = np.linspace(0, 1, 7)[:, None, None] * RNG.random((7, 20, 30))
+    film = Image.open(io.BytesIO(plots.gif(images, seconds_per_frame=0.05)))
+    assert (film.n_frames, film.info["loop"], film.info["duration"]) == (7, 0, 50)
+    assert film.size == (30 * 12, 20 * 12)
+    for index, image in enumerate(images):
+        film.seek(index)
+        shown = np.asarray(film.convert("L"))[6::12, 6::12]
+        np.testing.assert_allclose(shown, 255 * image, atol=0.51)
 
 
 def test_an_image_grid_shows_all_images():

@@ -31,8 +31,8 @@ def refused(function, *args, **options):
 
 
 def run_config(system="vae", **options):
-    config = SYSTEMS[system][0](**options)
-    return runs.RunConfig(system, config, configs.TrainConfig(), configs.DataConfig())
+    row = SYSTEMS[system]
+    return runs.RunConfig(system, row.config(**options), row.train(), row.data())
 
 
 def contents(folder):
@@ -45,7 +45,7 @@ def contents(folder):
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_run_reads_back_as_it_was(tmp_path, system):
-    config = run_config(system)._replace(data=configs.DataConfig(seed=3, data_dir="there"))
+    config = run_config(system)._replace(data=SYSTEMS[system].data(seed=3, data_dir="there"))
     folder = runs.create(tmp_path / "deep" / "run", config)
     assert folder.is_absolute()
     assert runs.read_run(folder) == config

@@ -1,6 +1,9 @@
 """Runs on the disk: stopped and continued they are the unbroken run, and they trust no file."""
 
 import dataclasses
+import os
+import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 from bayes_jax.errors import InputError
-from vae_jax import runs, systems, trained, training
+from vae_jax import checkpoints, runs, systems, trained, training
 from vae_jax.configs import (
     DataConfig,
     FactorAnalysisConfig,
@@ -20,6 +23,8 @@ from vae_jax.configs import (
     VAEConfig,
 )
 from vae_jax.data import arrays
+from vae_jax.data.kinds import kind_of
+from vae_jax.interruption import Interrupted, deferred
 from vae_jax.runs import CHECKPOINTS, RunConfig
 
 
@@ -107,6 +112,58 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(config, dataset, u
     assert_same_run(trained.train(job), unbroken)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_run_after_its_epoch(config, dataset, unbroken, tmp_path, number):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+
+    def on_epoch(report):
+        if report.epoch == 2:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)  # Python's handlers run between two of its instructions.
+
+    with pytest.raises(Interrupted, match=f"stopped by {number.name}: epoch 2 is saved") as stop:
+        trained.train(trained.prepare(tmp_path, config, dataset), on_epoch=on_epoch)
+    assert stop.value.signal == number
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    job = trained.prepare(tmp_path, config, dataset)
+    assert job.num_epochs_done == 2
+    assert_same_run(trained.train(job), unbroken)
+
+
+def test_the_second_signal_stops_at_once():
+    def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+    with deferred() as asked_to_stop:
+        assert asked_to_stop() is None
+        interrupt()
+        assert asked_to_stop() == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named(config, dataset, unbroken, tmp_path):
+    with pytest.raises(Killed):
+        trained.train(
+            trained.prepare(tmp_path, config, dataset),
+            on_epoch=killed_at(4),
+            seconds_between_checkpoints=0.0,
+        )
+    newest = tmp_path / CHECKPOINTS / "4"
+    manifest = newest / checkpoints.MANIFEST
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    run = trained.load(tmp_path)
+    assert int(run.progress.epoch) == 3
+    assert [str(newest) in line for line in run.warnings] == [True, False]
+    assert "stopped at epoch 3" in run.warnings[1]
+    job = trained.prepare(tmp_path, config, dataset)
+    assert (job.num_epochs_done, {*job.damaged}) == (3, {4})
+    run = trained.train(job)
+    assert run.warnings == []
+    assert_same_run(run, unbroken)
+
+
 def test_a_finished_run_is_left_as_it_is(config, dataset, unbroken):
     files = {path: path.stat().st_mtime_ns for path in unbroken.folder.rglob("*")}
     job = trained.prepare(unbroken.folder, config, dataset)
@@ -169,7 +226,7 @@ def test_the_loaded_model_is_the_best_one_of_the_loop(config, dataset, unbroken)
     x = jnp.asarray(dataset.test[0], jnp.float32)
     fresh = unbroken.system.generative(result.state).guide(x).mean
     np.testing.assert_array_equal(unbroken.generative.guide(x).mean, fresh)
-    assert unbroken.images.shape == (4, 5)
+    assert unbroken.seen.shape == (4, 5)
 
 
 EXACT = [
@@ -237,7 +294,7 @@ def test_a_run_made_by_something_else_has_no_images(unbroken, tmp_path):
 
 def test_images_that_changed_since_are_refused(config, dataset, unbroken, images_file, tmp_path):
     original = images_file.read_bytes()
-    assert trained.describe(trained.load_data(unbroken)) == unbroken.images
+    assert kind_of(config.data).describe(trained.load_data(unbroken)) == unbroken.seen
     try:
         np.save(images_file, np.random.default_rng(1).random((60, 4, 5)) < 0.3)
         with pytest.raises(InputError, match="holds other images now"):

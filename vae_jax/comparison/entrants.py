@@ -40,7 +40,7 @@ class Entrant(NamedTuple):
 
     def config(self, latent_dim: int) -> Any:
         """The config of the system: defaults, but its options and the latent dimension it has."""
-        config_type = systems.SYSTEMS[self.system][0]
+        config_type = systems.SYSTEMS[self.system].config
         options = dict(self.options)
         if any(field.name == "latent_dim" for field in fields(config_type)):
             options = {"latent_dim": latent_dim, **options}

@@ -19,7 +19,9 @@ from vae_jax.configs.exact import (
     LinearVAEConfig,
     MixtureConfig,
     MixtureOfFactorAnalysersConfig,
+    NGramConfig,
     PPCAConfig,
+    TextHMMConfig,
 )
 from vae_jax.configs.gan import Adversary, GANConfig
 from vae_jax.configs.language import (
@@ -29,7 +31,7 @@ from vae_jax.configs.language import (
     TextVAEConfig,
 )
 from vae_jax.configs.text import TextConfig, TextSpec, TokenUnit
-from vae_jax.configs.training import OptimizerConfig, TrainConfig
+from vae_jax.configs.training import OptimizerConfig, TextTrainConfig, TrainConfig
 from vae_jax.configs.vae import (
     ComputeDtype,
     IWAEConfig,
@@ -65,6 +67,7 @@ __all__ = [
     "LinearVAEConfig",
     "MixtureConfig",
     "MixtureOfFactorAnalysersConfig",
+    "NGramConfig",
     "NetworkConfig",
     "NetworkName",
     "Objective",
@@ -79,7 +82,9 @@ __all__ = [
     "SequenceConfig",
     "SequenceName",
     "TextConfig",
+    "TextHMMConfig",
     "TextSpec",
+    "TextTrainConfig",
     "TextVAEConfig",
     "TokenUnit",
     "Track",

@@ -71,7 +71,8 @@ class CompareConfig:
     model on the same data.
 
     Attributes:
-        data: digits, mnist, binarized_mnist, or the path of an .npz / .npy file of images.
+        data: digits, mnist, binarized_mnist, freyfaces, olivetti, or the path of an .npz / .npy
+            file of images.
         observation: bernoulli (0/1 pixels) or gaussian (dequantized grey levels in (0, 1)).
         models: core (VAEs beside exact models of the observation), all, or some of vae, iwae,
             deep_latent, deep_latent_seconds (trained as long as the VAE), bayesian_decoder, gan,

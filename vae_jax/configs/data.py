@@ -60,17 +60,23 @@ class DataConfig:
     """Which images, seen as what.
 
     Attributes:
-        name: digits, mnist, binarized_mnist, or the path of an .npz / .npy file of images.
+        name: digits, mnist, binarized_mnist, freyfaces, olivetti, or the path of an .npz / .npy
+            file of images.
         observation: the head, and with it how pixels are seen: bernoulli (0/1), gaussian,
             gaussian_shared, gaussian_fixed, continuous_bernoulli (dequantized to (0, 1)),
             discretized_logistic, logistic_mixture, categorical (whole levels), poisson,
             negative_binomial (counts).
         data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
-        seed: of the 70/10/20 split and of the noise.
+        seed: of the 70/10/20 split (of images; freyfaces: stretches of the film; olivetti: people)
+            and of the noise.
         noise: fixed (bits by a threshold at half the levels, pixels dequantized once), or fresh:
             each training step draws its bits or its dequantization anew.
         num_components: of each pixel's logistic_mixture.
         fixed_scale: of gaussian_fixed.
+        held_out_label: a class whose images no model is trained or tested on, kept apart for
+            anomaly detection; none if unset.
+        mirrored: training images are seen mirrored too, left and right: twice as many. Validation
+            and test images stay as they are.
     """
 
     name: str = "digits"
@@ -80,6 +86,8 @@ class DataConfig:
     noise: Noise = "fixed"
     num_components: int = NUM_COMPONENTS
     fixed_scale: float = FIXED_SCALE
+    held_out_label: int | None = None
+    mirrored: bool = False
 
     def __post_init__(self):
         check(bool(self.name), "name", self.name, "a data set or a path")
@@ -136,6 +144,11 @@ class ObservationSpec:
             self.image_shape,
             f"{self.dim} pixels",
         )
+
+    @property
+    def event_shape(self) -> tuple[int]:
+        """Of one x."""
+        return (self.dim,)
 
     @property
     def representation(self) -> Representation:

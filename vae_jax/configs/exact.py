@@ -85,3 +85,34 @@ class HMMConfig:
 
     def __post_init__(self):
         check(self.num_states >= 1, "num_states", self.num_states, "at least 1")
+
+
+@dataclass(frozen=True)
+class TextHMMConfig(HMMConfig):
+    """A hidden Markov model of sentences, states that emit tokens, by EM.
+
+    Attributes:
+        num_states: hidden states.
+        num_iterations: most steps of EM.
+    """
+
+    num_states: int = 20
+    num_iterations: int = 100
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.num_iterations >= 1, "num_iterations", self.num_iterations, "at least 1")
+
+
+@dataclass(frozen=True)
+class NGramConfig:
+    """Interpolated modified Kneser-Ney, from counts alone.
+
+    Attributes:
+        order: of the longest n-grams, a context and the token after it.
+    """
+
+    order: int = 5
+
+    def __post_init__(self):
+        check(1 <= self.order <= 5, "order", self.order, "1 to 5")

@@ -60,3 +60,8 @@ class TextSpec:
     def __post_init__(self):
         check(self.num_tokens >= 2, "num_tokens", self.num_tokens, "at least 2")
         check(self.length >= 1, "length", self.length, "at least 1")
+
+    @property
+    def event_shape(self) -> tuple[int]:
+        """Of one x."""
+        return (self.length,)

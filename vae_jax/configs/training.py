@@ -43,6 +43,16 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class TextTrainConfig(TrainConfig):
+    """The same loop over sentences: corpora are small, and their models soon overfit."""
+
+    num_epochs: int = 30
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    patience: int = 3
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """How Adam moves the params; its rate is the loop's.
 

@@ -4,14 +4,15 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float32, Integer, UInt8
+from jaxtyping import Float32, Int, Integer, UInt8
 from numpy.typing import ArrayLike
 
 from bayes_jax.errors import InputError
 from vae_jax.configs import REPRESENTATIONS, DataConfig, Head, ObservationSpec
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.fresh import fresh_bits, fresh_unit
-from vae_jax.data.sources import GivenSplit, RawImages, load_raw
+from vae_jax.data.raw import LEFT_OUT, GivenSplit, RawImages
+from vae_jax.data.sources import load_raw
 
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2
 """Of the rows, where no split is given; 70 % stay for training."""
@@ -38,12 +39,15 @@ def load(config: DataConfig) -> Dataset:
         dequantization noise: the one floor of every Gaussian variance in a comparison.
 
     Raises:
-        InputError: data that cannot be loaded, or that have no grey levels to dequantize.
+        InputError: data that cannot be loaded, that have no grey levels to dequantize, or no image
+            of the class to hold out, or no other.
     """
     raw = load_raw(config.name, config.data_dir)
     x = _observe(raw, config)
     train = raw.images.reshape(len(x), -1) if config.noise == "fresh" else x
-    indices = split_indices(len(x), raw.split, seed=config.seed)
+    is_held_out = _is_held_out(raw, config)
+    indices = split_indices(len(x), raw.split, seed=config.seed, groups=raw.groups)
+    indices = [index[~is_held_out[index]] for index in indices]
     _, height, width = raw.images.shape
     spec = ObservationSpec(
         dim=height * width,
@@ -55,29 +59,40 @@ def load(config: DataConfig) -> Dataset:
         image_shape=(height, width),
     )
     labels = [None if raw.labels is None else raw.labels[index] for index in indices]
+    parts = [part[index] for part, index in zip((train, x, x), indices, strict=True)]
+    if config.mirrored:
+        parts[0] = _with_mirrored(parts[0], (height, width))
+        labels[0] = None if raw.labels is None else np.tile(labels[0], 2)
     return Dataset(
         config.name,
-        *(part[index] for part, index in zip((train, x, x), indices, strict=True)),
+        *parts,
         *labels,
         image_shape=(height, width),
         num_levels=raw.num_levels,
         spec=spec,
         observe=_fresh(raw, config) if config.noise == "fresh" else None,
+        held_out=None if config.held_out_label is None else x[is_held_out],
     )
 
 
 def split_indices(
-    num: int, given: GivenSplit | None = None, *, seed: int
+    num: int,
+    given: GivenSplit | None = None,
+    *,
+    seed: int,
+    groups: Int[np.ndarray, " num"] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of the training, validation and test part, disjoint, together all rows.
 
     A given split is kept; where it lacks a validation part, a sixth of its training rows, chosen by
-    the seed, is it. Without one the seed chooses 70 / 10 / 20 %.
+    the seed, is it. Without one the seed chooses 70 / 10 / 20 %: of the rows, or of the groups,
+    which stay whole.
 
     Args:
         num: how many rows.
         given: the split that comes with the data.
         seed: chooses the rows.
+        groups: of the rows where no split is given; those of `LEFT_OUT` are in no part.
 
     Returns:
         Three sorted arrays of row numbers.
@@ -87,19 +102,23 @@ def split_indices(
     """
     if num < 10:
         raise InputError(f"the data hold {num} images: expected at least 10 to split")
-    order = np.random.default_rng([seed, _SPLIT_STREAM]).permutation(
-        num if given is None else given.num_train
-    )
+    rng = np.random.default_rng([seed, _SPLIT_STREAM])
     if given is None:
-        num_validation, num_test = round(VALIDATION_SHARE * num), round(TEST_SHARE * num)
-        validation, test, train = np.split(order, [num_validation, num_validation + num_test])
-    else:
-        num_carved = 0 if given.num_validation else round(_GIVEN_VALIDATION_SHARE * len(order))
-        carved, train = np.split(order, [num_carved])
-        rest = np.arange(given.num_train, num)
-        validation = np.concatenate([carved, rest[: given.num_validation]])
-        test = rest[given.num_validation :]
-    return np.sort(train), np.sort(validation), np.sort(test)
+        return _split_groups(rng, np.arange(num) if groups is None else groups)
+    order = rng.permutation(given.num_train)
+    num_carved = 0 if given.num_validation else round(_GIVEN_VALIDATION_SHARE * len(order))
+    carved, train = np.split(order, [num_carved])
+    rest = np.arange(given.num_train, num)
+    validation = np.concatenate([carved, rest[: given.num_validation]])
+    return np.sort(train), np.sort(validation), rest[given.num_validation :]
+
+
+def _split_groups(rng: np.random.Generator, groups: np.ndarray) -> tuple:
+    names = np.setdiff1d(groups, LEFT_OUT)
+    num_validation, num_test = round(VALIDATION_SHARE * len(names)), round(TEST_SHARE * len(names))
+    order = rng.permutation(names)
+    validation, test, train = np.split(order, [num_validation, num_validation + num_test])
+    return tuple(np.flatnonzero(np.isin(groups, part)) for part in (train, validation, test))
 
 
 def binarize(
@@ -152,6 +171,20 @@ def bits_per_dim(
     return np.asarray(bits + math.log2(num_levels) if is_density else bits)
 
 
+def _is_held_out(raw: RawImages, config: DataConfig) -> np.ndarray:
+    """Whether each image is of the class that no split has; the others stay in their splits."""
+    label = config.held_out_label
+    if label is None:
+        return np.zeros(len(raw.images), bool)
+    known = [] if raw.labels is None else np.unique(raw.labels).tolist()
+    if label not in known or len(known) < 2:
+        raise InputError(
+            f"held_out_label is {label}: expected one of several classes of {config.name}, which "
+            f"has {', '.join(map(str, known)) or 'no labels'}"
+        )
+    return raw.labels == label
+
+
 def _observe(raw: RawImages, config: DataConfig) -> np.ndarray:
     levels = raw.images.reshape(len(raw.images), -1)
     representation = REPRESENTATIONS[config.observation]
@@ -167,6 +200,11 @@ def _observe(raw: RawImages, config: DataConfig) -> np.ndarray:
             "expected observation bernoulli for binary images"
         )
     return dequantize(levels, raw.num_levels, seed=config.seed)
+
+
+def _with_mirrored(x: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    mirrored = x.reshape(-1, *shape)[:, :, ::-1].reshape(x.shape)
+    return np.concatenate([x, mirrored])
 
 
 def _fresh(raw: RawImages, config: DataConfig) -> Callable:

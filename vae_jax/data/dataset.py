@@ -24,6 +24,8 @@ class Dataset(NamedTuple):
         spec: what systems need to know.
         observe: `(key, levels) -> x` where `train` holds grey levels whose noise each training step
             draws anew; else None.
+        held_out: `[num, dim]`, all images of the class that no split has, as test images are; None
+            where no class was held out.
     """
 
     name: str
@@ -37,3 +39,4 @@ class Dataset(NamedTuple):
     num_levels: int
     spec: ObservationSpec
     observe: Callable | None = None
+    held_out: np.ndarray | None = None

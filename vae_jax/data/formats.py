@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError  # of damaged .npy headers
 
 import numpy as np
 
@@ -128,7 +129,7 @@ def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: truncated or damaged ({reason}): fetch it again") from error
-    except (RuntimeError, NotImplementedError, ValueError) as error:
+    except (RuntimeError, NotImplementedError, ValueError, SyntaxError, TokenError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read ({reason})") from error
 

@@ -2,52 +2,24 @@
 
 Folders are searched in this order: `DataConfig.data_dir`, the variable VAE_JAX_DATA, the cache of
 this project; in each first `<folder>/<data set>/<file>`, then `<folder>/<file>`. What no folder
-holds is downloaded into the cache; it enters the cache only if its content is the known one.
+holds is downloaded into the cache, but for faces; it enters the cache only if its content is the
+known one.
 """
 
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Integer
 
 from bayes_jax.errors import InputError
-from vae_jax.data import formats
+from vae_jax.data import faces, formats
+from vae_jax.data.raw import GivenSplit, RawImages
 
 FOLDER_VARIABLE = "VAE_JAX_DATA"
-
-
-class GivenSplit(NamedTuple):
-    """A split that comes with the data: rows in the order train, validation, test.
-
-    Attributes:
-        num_train: rows of the training part.
-        num_validation: rows of the validation part; 0 where only train and test are given.
-        num_test: rows of the test part.
-    """
-
-    num_train: int
-    num_validation: int
-    num_test: int
-
-
-class RawImages(NamedTuple):
-    """A data set before any model's view of it.
-
-    Attributes:
-        images: grey levels or counts 0 .. num_levels - 1, `[num, height, width]`.
-        labels: classes, or None.
-        num_levels: how many grey levels a pixel can have.
-        split: the split that comes with the data, or None.
-    """
-
-    images: Integer[np.ndarray, "num height width"]
-    labels: Int[np.ndarray, " num"] | None
-    num_levels: int
-    split: GivenSplit | None = None
 
 
 class RemoteFile(NamedTuple):
@@ -200,10 +172,23 @@ def _load_binarized_mnist(data_dir: str | None) -> RawImages:
     return RawImages(images, None, num_levels=2, split=GivenSplit(*(len(part) for part in parts)))
 
 
+def _load_faces(file: faces.FaceFile, data_dir: str | None) -> RawImages:
+    path = find(faces.FOLDER, file.name, data_dir)
+    if path is None:
+        folders = search_folders(data_dir)
+        raise InputError(
+            f"no {file.name} in {', '.join(map(str, folders))}: expected {file.content}; put that "
+            f"file into {folders[0] / faces.FOLDER}"
+        )
+    return file.read(path)
+
+
 NAMED: dict[str, Callable[[str | None], RawImages]] = {
     "digits": _load_digits,
     "mnist": _load_mnist,
     "binarized_mnist": _load_binarized_mnist,
+    "freyfaces": partial(_load_faces, faces.FREYFACES),
+    "olivetti": partial(_load_faces, faces.OLIVETTI),
 }
 """name -> loader, given the data_dir."""
 

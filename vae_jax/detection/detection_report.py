@@ -12,7 +12,7 @@ from vae_jax.detection.trial import Scored
 from vae_jax.report import Picture
 from vae_jax.tables import Column, Table
 
-_COLUMNS = [
+COLUMNS = [
     Column("score", "score"),
     Column("recommended", "recommended", meaning="fixed before labels were read"),
     Column("roc_auc", "ROC-AUC", ".4f", meaning="mean over seeds, of test rows"),
@@ -57,7 +57,7 @@ def table(rows: list[dict]) -> Table:
         rows: of `vae_jax.detection.trial.judge`.
     """
     best_first = sorted(rows, key=lambda row: -row["roc_auc"])
-    return Table("Anomalies found", best_first, _COLUMNS)
+    return Table("Anomalies found", best_first, COLUMNS)
 
 
 def introduction(name: str, num_rows: int, num_columns: int, protocol: Protocol) -> str:
@@ -88,4 +88,4 @@ def picture(scored: Scored, is_anomaly: Bool[np.ndarray, " num"] | None, *, name
     title = f"How odd are the rows? {name.replace('_', ' ')}"
     figure = plots.anomaly_scores(scored.score, scored.p_value, known, title=title)
     caption = "Left: the highest twentieth stands in the last bar. Right: normal rows on the line."
-    return Picture("anomaly_scores", figure, caption)
+    return Picture(f"anomaly_scores_{name}", figure, caption)

@@ -16,6 +16,7 @@ from bayes_jax import anomaly
 from bayes_jax.exact import linear_gaussian, mixture, mixture_choice, trimmed
 from vae_jax.detection import baselines, vae
 from vae_jax.detection.baselines import EXPLAINED, Rows, Score
+from vae_jax.detection.latent_scores import LATENT_SCORES
 
 Detector = Callable[[int, Rows], Score]
 
@@ -98,11 +99,7 @@ QUICK: dict[str, Detector] = {
 """Exact densities, then scikit-learn."""
 
 DETECTORS: dict[str, Detector] = QUICK | {
-    "vae_elbo": vae.negative_elbo,
-    "vae_importance_bound": vae.negative_importance_bound,
-    "vae_annealed_evidence": vae.negative_annealed_evidence,
-    "vae_reconstruction": vae.reconstruction,
-    "vae_regret": vae.likelihood_regret,
+    f"vae_{name}": partial(vae.detector, definition) for name, definition in LATENT_SCORES.items()
 }
 """And those of a VAE, which take minutes a seed."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from bayes_jax.anomaly import conformal_p_values
-from vae_jax.detection.detectors import DETECTORS, RECOMMENDED
+from vae_jax.detection.detectors import DETECTORS
 from vae_jax.detection.protocols import Protocol, split_contaminated, split_normal, standardise
 from vae_jax.detection.ranking import bootstrap_weights, interval, rank
 from vae_jax.detection.rows import Rows
@@ -64,7 +64,8 @@ def judge(
     scored: Sequence[Scored],
     is_anomaly: Bool[np.ndarray, " num"],
     *,
-    protocol: Protocol,
+    protocol: str,
+    recommended: str,
 ) -> dict:
     """One row of results: means over seeds, and intervals for other rows of the same kind.
 
@@ -76,6 +77,7 @@ def judge(
         scored: of every seed.
         is_anomaly: of all rows of the table.
         protocol: it was tried under.
+        recommended: the detector that was fixed before labels were read.
     """
     once = np.ones((1, len(is_anomaly)))
     drawn = bootstrap_weights(0, num_rows=len(is_anomaly), num_replicates=NUM_REPLICATES)
@@ -85,7 +87,7 @@ def judge(
         "table": "detection",
         "score": name,
         "protocol": protocol,
-        "recommended": name == RECOMMENDED[protocol],
+        "recommended": name == recommended,
     }
     for measure in ("roc_auc", "average_precision"):
         values = np.array([getattr(one, measure) for one in each])

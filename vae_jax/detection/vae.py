@@ -5,13 +5,14 @@ training by gradients.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayes_jax import GenerativeModel, anomaly
+from bayes_jax import GenerativeModel
 from vae_jax import systems, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
 from vae_jax.detection.baselines import Rows, Score
@@ -25,63 +26,19 @@ MIN_VARIANCE = 1e-2  # of p(x | z), for columns of unit variance
 _BATCH = 256  # rows in memory at once
 
 
-def negative_elbo(seed: int, x: Rows) -> Score:
-    """-ELBO in nats.
+def detector(definition: Callable, seed: int, x: Rows) -> Score:
+    """Score rows by a VAE of other rows.
 
     Args:
+        definition: a value of `LATENT_SCORES`.
         seed: of the training and of the draws of z.
         x: rows to fit on.
     """
-    return _scored_by(anomaly.negative_elbo, seed, x)
-
-
-def negative_importance_bound(seed: int, x: Rows) -> Score:
-    """-log (1/K) sum_k p(x, z_k) / q(z_k | x) in nats, K = 50.
-
-    Args:
-        seed: of the training and of the draws of z.
-        x: rows to fit on.
-    """
-    return _scored_by(anomaly.negative_importance_bound, seed, x)
-
-
-def negative_annealed_evidence(seed: int, x: Rows) -> Score:
-    """-log p(x) in nats by a short annealing from the encoder.
-
-    Args:
-        seed: of the training and of the chains.
-        x: rows to fit on.
-    """
-    options = {"num_chains": 4, "num_temperatures": 20}
-    return _scored_by(anomaly.negative_annealed_evidence, seed, x, **options)
-
-
-def reconstruction(seed: int, x: Rows) -> Score:
-    """-E log p(x | z) in nats over the encoder's draws.
-
-    Args:
-        seed: of the training and of the draws of z.
-        x: rows to fit on.
-    """
-    return _scored_by(anomaly.reconstruction, seed, x)
-
-
-def likelihood_regret(seed: int, x: Rows) -> Score:
-    """What 100 steps of a fit of q* to this row gain over the encoder, in nats.
-
-    Args:
-        seed: of the training, the fits and the draws of z.
-        x: rows to fit on.
-    """
-    return _scored_by(anomaly.likelihood_regret, seed, x, num_steps=100, num_samples=200)
-
-
-def _scored_by(definition, seed, x, **options) -> Score:
     model = _trained(seed, np.ascontiguousarray(x).tobytes(), x.shape[1])
 
     def score(x):
         key, x = jax.random.key(seed), jnp.asarray(x, float)
-        found = definition(key, model.latent, x, guide=model.guide, batch_size=_BATCH, **options)
+        found = definition(key, model.latent, x, guide=model.guide, batch_size=_BATCH)
         return np.asarray(found, np.float64)
 
     return score

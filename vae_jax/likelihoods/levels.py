@@ -25,7 +25,8 @@ class WholeLevels(constraints.ParameterFreeConstraint):
 
     def __call__(self, x):
         """Whether each x is a level."""
-        return (x >= 0) & (x < self.num_levels) & (x % 1 == 0)
+        # 255 is a byte and 256 is none: as one it would be 0.
+        return (x >= 0) & (x <= self.num_levels - 1) & (x % 1 == 0)
 
     def feasible_like(self, prototype):
         """The level 0."""

@@ -100,18 +100,48 @@ def completions(
         headers: of the columns.
         title: of the figure.
     """
+    figure, axes = _table(images, headers)
+    _, num_columns, height, width = images.shape
+    veil = np.where(hidden, 1.0, np.nan).reshape(-1, height, width)
+    cmap = ListedColormap([HIDDEN])
+    axes.imshow(_mosaic(veil, num_columns), cmap=cmap, interpolation="nearest")
+    set_title(figure, title)
+    return figure
+
+
+@styled
+def image_table(
+    images: Float[np.ndarray, "row column height width"],
+    *,
+    row_names: Sequence[str],
+    headers: Sequence[str],
+    title: str,
+) -> Figure:
+    """Images in rows and columns that have names.
+
+    Args:
+        images: pixels in [0, 1].
+        row_names: beside the rows.
+        headers: above the columns.
+        title: of the figure.
+    """
+    figure, axes = _table(images, headers)
+    middles = 1 - (np.arange(len(row_names)) + 0.5) / len(row_names)
+    for name, middle in zip(row_names, middles, strict=True):
+        axes.text(-0.01, middle, name, transform=axes.transAxes, ha="right", va="center", size=9)
+    set_title(figure, title)
+    return figure
+
+
+def _table(images: np.ndarray, headers: Sequence[str]) -> tuple[Figure, Axes]:
     num_rows, num_columns, height, width = images.shape
     figure_width = max(_INCHES_PER_VIEW * num_columns, 4.5)  # of its title, at least
     figure_height = 0.7 + _INCHES_PER_VIEW * num_rows * height / width
     figure = Figure(figsize=(figure_width, figure_height))
     axes = figure.subplots()
-    flat = (num_rows * num_columns, height, width)
-    _show(axes, _mosaic(images.reshape(flat), num_columns))
-    veil = _mosaic(np.where(hidden, 1.0, np.nan).reshape(flat), num_columns)
-    axes.imshow(veil, cmap=ListedColormap([HIDDEN]), interpolation="nearest")
+    _show(axes, _mosaic(images.reshape(-1, height, width), num_columns))
     _write_above(axes, headers, (np.arange(num_columns) + 0.5) / num_columns)
-    set_title(figure, title)
-    return figure
+    return figure, axes
 
 
 def _mosaic(images: np.ndarray, num_columns: int) -> np.ndarray:

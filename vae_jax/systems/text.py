@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from bayes_jax import density
 from bayes_jax.annealing import annealed_evidence
 from bayes_jax.errors import InputError
 from bayes_jax.model import GenerativeModel, LatentModel, simulate
 from bayes_jax.sequences import in_sentence
+from vae_jax.completions import continuations_of_latent, continuing
 from vae_jax.configs import LanguageModelConfig, SequenceConfig, TextSpec, TextVAEConfig
 from vae_jax.networks.sequence import CausalAttention, CausalGRU, TokenEncoder, TokenNetwork
 from vae_jax.objectives import make_objective
@@ -84,7 +84,7 @@ def build_language_model(config: LanguageModelConfig, spec: TextSpec) -> System:
         return LogProb(Tokenwise(params, nothing, body=family.in_training(key)).log_prob(x))
 
     def generative(params):
-        return density.generative(Tokenwise(params, nothing, body=family.body))
+        return continuing(Tokenwise(params, nothing, body=family.body))
 
     return gradient_system(
         init=init,
@@ -128,6 +128,7 @@ def build_text_vae(config: TextVAEConfig, spec: TextSpec) -> System:
             ),
             latent=latent,
             guide=guide,
+            continuations=functools.partial(continuations_of_latent, latent),
         )
 
     return gradient_system(

@@ -52,6 +52,14 @@ def test_a_mixture_weighs_its_components():
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_all_levels_are_levels_whatever_their_type(dtype):
+    support = levels.WholeLevels(256)
+    assert np.all(support(jnp.arange(256, dtype=dtype)))
+    assert not np.any(support(jnp.array([-1.0, 0.5, 256.0])))
+    assert not np.any(levels.WholeLevels(17)(jnp.arange(17, 256, dtype=dtype)))
+
+
 def test_categorical_takes_levels_as_floats_and_starts_at_their_frequencies():
     x = np.array([[0, 2], [0, 1], [1, 1], [0, 1]])
     head = levels.categorical(levels.categorical_features(x, num_levels=3), num_levels=3)

@@ -1,5 +1,6 @@
 """A corpus as a model sees it: three splits of rows of tokens, and what the tokens stand for."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ class TextDataset(NamedTuple):
         test: the same.
         vocabulary: fitted on the training sentences alone.
         spec: what systems need to know.
+        observe: None, for training sees the rows as they are stored.
     """
 
     name: str
@@ -33,6 +35,7 @@ class TextDataset(NamedTuple):
     test: Int32[np.ndarray, "num length"]
     vocabulary: Vocabulary
     spec: TextSpec
+    observe: Callable | None = None
 
     @property
     def unknown_shares(self) -> dict[str, float]:
@@ -47,18 +50,22 @@ class TextDataset(NamedTuple):
 _SPLITS = ("train", "validation", "test")
 
 
-def load_text(config: TextConfig) -> TextDataset:
+def load_text(
+    config: TextConfig, *, vocabulary: Vocabulary | None = None, length: int | None = None
+) -> TextDataset:
     """Load a corpus, split it 70/10/20, and number what its training sentences hold.
 
     Args:
         config: which sentences, cut into which tokens.
+        vocabulary: of another corpus, where these sentences shall be seen as those are.
+        length: of a row; as the config says if None.
 
     Returns:
         Three disjoint splits of rows of one length.
 
     Raises:
         InputError: a corpus that cannot be read or is too small to split, or, where min_count is 1,
-            a validation or test sentence with a token that training never saw.
+            a sentence with a token that training never saw.
     """
     sentences = read_sentences(config.name, config.data_dir)
     if len(sentences) < MIN_SENTENCES:
@@ -70,8 +77,10 @@ def load_text(config: TextConfig) -> TextDataset:
         [sentences[index] for index in indices]
         for indices in split_indices(len(sentences), seed=config.seed)
     ]
-    vocabulary = fit_vocabulary(parts[0], unit=config.unit, min_count=config.min_count)
-    length = _row_length(vocabulary, sentences, config)
+    vocabulary = vocabulary or fit_vocabulary(
+        parts[0], unit=config.unit, min_count=config.min_count
+    )
+    length = length or _row_length(vocabulary, sentences, config)
     rows = [vocabulary.rows(part, length=length) for part in parts]
     return TextDataset(config.name, *rows, vocabulary, TextSpec(len(vocabulary), length))
 
