@@ -13,9 +13,11 @@ import numpy as np
 from bayes_jax.exact import grammar, hmm, ngram
 from bayes_jax.importance import importance_bound
 from bayes_jax.sequences import END, in_sentence, lengths
-from vae_jax import rate, training
+from vae_jax import training
 from vae_jax.configs import LanguageModelConfig, SequenceConfig, TextVAEConfig, TrainConfig
 from vae_jax.data.text import TextDataset, synthetic
+from vae_jax.latent_information import MOST_EXAMPLES, information
+from vae_jax.objectives.units import active_units
 from vae_jax.systems.text import build_language_model, build_text_vae
 
 NUM_STATES = 32
@@ -107,20 +109,16 @@ def fit_language_model(key, dataset: TextDataset, settings: Settings) -> Fitted:
 def fit_text_vae(key, dataset: TextDataset, settings: Settings, *, num_samples: int) -> Fitted:
     """The same network given a latent of the sentence; evidence from below, by importance."""
     config = TextVAEConfig(encoder=settings.network, decoder=settings.network)
-    key_fit, key_rate, key_evidence = jax.random.split(key, 3)
+    key_fit, key_information, key_evidence = jax.random.split(key, 3)
     system = build_text_vae(config, dataset.spec)
     result = _trained(key_fit, system, dataset, settings)
     model = system.generative(result.state)
-    metrics = training.evaluate(key_rate, system, result.state, dataset.test)
-    means = system.summarise(jax.device_get(metrics))
-    split = rate.split_rate(key_rate, model.guide, jnp.asarray(dataset.test), model.latent.prior)
+    x = jnp.asarray(dataset.test[:MOST_EXAMPLES], jnp.float32)
+    carried = information(key_information, model.latent, x, guide=model.guide)
     details = {
         "latent_units": config.latent_dim,
-        "active_units": means["active_units"],
-        "rate": means["kl"],
-        "distortion": -means["reconstruction"],
-        "mutual_information": split.mutual_information,
-        "marginal_kl": split.marginal_kl,
+        "active_units": int(active_units(model.guide, x)),
+        **{name: float(np.mean(each)) for name, each in carried._asdict().items()},
     }
 
     def model_of(length):
