@@ -279,3 +279,28 @@ def test_its_reproductions_are_rows_that_were_run():
             row["device"],
             row["remark"],
         ]
+
+
+def test_its_models_of_sentences_are_the_rows_of_the_files_it_names():
+    block = README.split("<!-- sentences -->")[1].split("<!-- /sentences -->")[0]
+    files = re.findall(r"\((benchmarks/results/\S+\.json)\)", block)
+    contents = [json.loads((ROOT / path).read_text()) for path in files]
+    assert all(content["meta"]["git"] in block for content in contents)
+    shown = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in block.splitlines()
+        if line.startswith("| ") and "perplexity" not in line
+    ]
+    rows = [row for content in contents for row in content["rows"]]
+    assert len(shown) == len(rows)
+    for (model, value, over, kind, pairs, bleu, fluency, parsed, seconds), row in zip(
+        shown, rows, strict=True
+    ):
+        assert (model, kind) == (row["model"], row.get("kind", ""))
+        assert [pairs, bleu] == [f"{row[name]:.2f}" for name in ("distinct_2", "self_bleu")]
+        assert fluency == f"{row['ngram_perplexity']:.0f}"
+        assert parsed == ("" if row["parsed"] is None else f"{100 * row['parsed']:.1f}")
+        if "perplexity" in row:
+            assert value == f"{row['perplexity']:.1f} ± {row['stderr_perplexity']:.1f}"
+            assert over == f"{100 * row['over_rival']:+.1f} ± {100 * row['stderr_over_rival']:.1f}"
+            assert seconds == f"{row['seconds']:.0f}"

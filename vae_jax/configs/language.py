@@ -51,7 +51,7 @@ class LanguageModelConfig:
     """
 
     network: SequenceConfig = SequenceConfig()
-    optimizer: OptimizerConfig = OptimizerConfig(clip_norm=1.0)
+    optimizer: OptimizerConfig = OptimizerConfig(clip_norm=1.0, average_decay=0.98)
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class TextVAEConfig:
         optimizer: clipping and averaging.
     """
 
-    latent_dim: int = 16
+    latent_dim: int = 8
     encoder: SequenceConfig = SequenceConfig()
     decoder: SequenceConfig = SequenceConfig()
-    word_dropout_rate: float = 0.3
-    objective: ObjectiveConfig = ObjectiveConfig("free_bits", free_nats=0.25)
+    word_dropout_rate: float = 0.0
+    objective: ObjectiveConfig = ObjectiveConfig("free_bits", free_nats=0.5)
     posterior: PosteriorConfig = PosteriorConfig()
-    optimizer: OptimizerConfig = OptimizerConfig(clip_norm=1.0)
+    optimizer: OptimizerConfig = OptimizerConfig(clip_norm=1.0, average_decay=0.98)
 
     def __post_init__(self):
         check(self.latent_dim >= 1, "latent_dim", self.latent_dim, "at least 1")

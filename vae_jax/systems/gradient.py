@@ -13,6 +13,9 @@ from vae_jax.configs import OptimizerConfig
 from vae_jax.objectives.units import summarise
 from vae_jax.systems.base import System
 
+BATCH_AXIS = "batch"
+"""Name of the `vmap` over the examples of a step, for terms that work on all of them at once."""
+
 _PLAIN = OptimizerConfig()
 
 
@@ -141,7 +144,7 @@ def _batch_terms(terms, params, key, batch, step, num_at_once=None):
 
     examples = _keys(key, batch), batch
     if num_at_once is None:
-        return jax.vmap(one)(examples)
+        return jax.vmap(one, axis_name=BATCH_AXIS)(examples)
     return jax.lax.map(one, examples, batch_size=num_at_once)
 
 

@@ -25,7 +25,7 @@ from vae_jax.objectives.units import unit_terms
 from vae_jax.posteriors import make_posterior
 from vae_jax.priors import standard_normal
 from vae_jax.systems.base import System
-from vae_jax.systems.gradient import gradient_system
+from vae_jax.systems.gradient import BATCH_AXIS, gradient_system
 from vae_jax.systems.vae import Family
 from vae_jax.tokenwise import TokenBody, Tokenwise
 
@@ -50,7 +50,7 @@ class TokenFamily(NamedTuple):
         init: `(key, batch, context) -> params`.
         body: as it is evaluated.
         in_training: `(key, *, word_dropout_rate=0) -> TokenBody` that drops features, and tokens
-            that are read, by that key.
+            that are read, by that key. It scores all rows of a `vmap` named BATCH_AXIS together.
     """
 
     init: Callable
@@ -106,7 +106,7 @@ def build_text_vae(config: TextVAEConfig, spec: TextSpec) -> System:
     Returns:
         A gradient system that counts active units; its evidence is annealed from the guide.
     """
-    family, body_in_training = text_family(config, spec)
+    family, in_training = text_family(config, spec)
     objective = make_objective(config.objective)
 
     def terms(params, key, x, step):
@@ -114,11 +114,7 @@ def build_text_vae(config: TextVAEConfig, spec: TextSpec) -> System:
 
     def step_terms(params, key, x, step):
         key_drop, key_draw = jax.random.split(key)
-        body = body_in_training(key_drop, word_dropout_rate=config.word_dropout_rate)
-        latent = family.latent(params)._replace(
-            likelihood=functools.partial(Tokenwise, params["decoder"], body=body)
-        )
-        return objective(key_draw, latent, family.guide(params), x, step)
+        return objective(key_draw, *in_training(params, key_drop), x, step)
 
     def of_units(params, key, x):
         return unit_terms(key, family.guide(params)(x), family.latent(params).prior)
@@ -147,15 +143,25 @@ def build_text_vae(config: TextVAEConfig, spec: TextSpec) -> System:
 
 @functools.cache
 def text_family(config: TextVAEConfig, spec: TextSpec) -> tuple[Family, Callable]:
-    """Encoder and decoder of sentences, and the decoder's body in training.
+    """Encoder and decoder of sentences.
 
     Args:
         config: the networks.
         spec: the rows of tokens.
+
+    Returns:
+        The family, and `(params, key) -> (latent, guide)` of a training step, which drop features,
+        and tokens that the decoder reads, by that key.
     """
+    prior = standard_normal(config.latent_dim)
     q = make_posterior(config.posterior, config.latent_dim)
     tokens = token_family(config.decoder, spec)
-    encoder = TokenEncoder(_core(config.encoder, spec), spec.num_tokens, q.num_features)
+    encoder = TokenEncoder(
+        _core(config.encoder, spec),
+        spec.num_tokens,
+        q.num_features,
+        config.encoder.dropout_rate,
+    )
 
     def init(key, batch):
         key_encoder, key_decoder, key_posterior = jax.random.split(key, 3)
@@ -168,17 +174,26 @@ def text_family(config: TextVAEConfig, spec: TextSpec) -> tuple[Family, Callable
     def decode(params, z):
         return Tokenwise(params, z, body=tokens.body)
 
-    def encode(params, x):
-        features = encoder.apply(params["encoder"], x.astype(jnp.int32))
+    def encode(params, x, **options):
+        features = encoder.apply(params["encoder"], x.astype(jnp.int32), **options)
         return q.distribution(features, params["posterior"])
 
     def guide(params):
         return Partial(encode, {name: params[name] for name in ("encoder", "posterior")})
 
     def latent(params):
-        return LatentModel(standard_normal(config.latent_dim), Partial(decode, params["decoder"]))
+        return LatentModel(prior, Partial(decode, params["decoder"]))
 
-    return Family(init, latent, guide), tokens.in_training
+    def in_training(params, key):
+        key_decoder, key_encoder = jax.random.split(key)
+        body = tokens.in_training(key_decoder, word_dropout_rate=config.word_dropout_rate)
+        options = {"is_training": True, "rngs": {"dropout": key_encoder}}
+        return (
+            LatentModel(prior, functools.partial(Tokenwise, params["decoder"], body=body)),
+            functools.partial(encode, params, **options),
+        )
+
+    return Family(init, latent, guide), in_training
 
 
 @functools.cache
@@ -211,8 +226,8 @@ def token_family(config: SequenceConfig, spec: TextSpec) -> TokenFamily:
         def log_probs(params, previous, tokens, context):
             is_dropped = jax.random.bernoulli(key_words, word_dropout_rate, previous.shape)
             previous = jnp.where(is_dropped, spec.num_tokens, previous)
-            rngs = {"dropout": key_features}
-            return module.apply(params, previous, tokens, context, is_training=True, rngs=rngs)
+            options = {"batch_axis": BATCH_AXIS, "rngs": {"dropout": key_features}}
+            return module.apply(params, previous, tokens, context, **options)
 
         return body._replace(log_probs=log_probs)
 

@@ -30,6 +30,7 @@ def test_every_sentence_is_one_and_others_are_not():
     assert np.all(np.isfinite(synthetic.log_prob(sentences[:20])))
     wrong = ["dog the saw she", "she saw the zebra", "<unk> sings", "", "she saw the dog in"]
     np.testing.assert_array_equal(synthetic.log_prob(wrong), -np.inf)
+    assert synthetic.parsed_share([*wrong, *sentences[:15]]) == 0.75
 
 
 def test_two_readings_are_both_counted():

@@ -1,6 +1,7 @@
 """The text VAE with a latent of two dimensions, where quadrature knows its evidence."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from vae_jax.configs import (
     TextVAEConfig,
     TrainConfig,
 )
+from vae_jax.systems.gradient import BATCH_AXIS
 from vae_jax.systems.text import build_text_vae, text_family, token_family
 
 KEY = jax.random.key(0)
@@ -76,12 +78,35 @@ def test_a_word_that_is_dropped_is_not_read():
     body = family.in_training(KEY, word_dropout_rate=1.0)
 
     def scores(body, previous):
-        return body.log_probs(params, previous, jnp.array([1, 2, 1, 2]), jnp.zeros(2))
+        tokens = jnp.array([[1, 2, 1, 2]])
+        score = jax.vmap(body.log_probs, (None, None, 0, None), axis_name=BATCH_AXIS)
+        return score(params, previous, tokens, jnp.zeros(2))
 
     rows = jnp.array([[3, 1, 2, 1], [3, 2, 2, 2]])
     np.testing.assert_array_equal(scores(body, rows[0]), scores(body, rows[1]))
     kept = family.in_training(KEY, word_dropout_rate=0.0)
     assert np.any(scores(kept, rows[0]) != scores(kept, rows[1]))
+
+
+def test_the_encoder_drops_features_in_training_alone(params):
+    config = replace(CONFIG, encoder=replace(SMALL, dropout_rate=0.5))
+    family, in_training = text_family(config, SPEC)
+    keys = jax.random.split(KEY, 2000)
+    mean = jax.jit(lambda key: in_training(params, key)[1](ROWS[5]).mean)
+    spread = np.asarray(jnp.std(jax.vmap(mean)(keys), axis=0))
+    assert np.all(spread > 0.01)
+    np.testing.assert_array_equal(*[family.guide(params)(ROWS[5]).mean for _ in range(2)])
+
+
+def test_at_first_a_latent_says_no_more_than_a_word():
+    """More would drown the words, and the decoder would learn slower than without it."""
+    spec, network = TextSpec(num_tokens=50, length=4), SequenceConfig("gru", width=64)
+    rows = jnp.zeros((2, 4), jnp.int32)
+    params = jax.jit(token_family(network, spec).init)(KEY, rows, jnp.zeros(8))["params"]
+    kernel = params["core"]["of_context"]["Dense_0"]["kernel"]
+    z = jax.random.normal(jax.random.key(1), (500, 8))
+    sizes = [float(jnp.std(each)) for each in (z @ kernel, params["table"])]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
 
 
 @pytest.mark.long

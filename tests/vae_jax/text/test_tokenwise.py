@@ -11,6 +11,7 @@ import pytest
 
 from bayes_jax.sequences import END, lengths, stays_ended
 from vae_jax.configs import SequenceConfig, SequenceName, TextSpec
+from vae_jax.systems.gradient import BATCH_AXIS
 from vae_jax.systems.text import token_family
 from vae_jax.tokenwise import Tokenwise
 
@@ -118,6 +119,11 @@ def test_features_are_dropped_in_training_alone():
     params = jax.jit(family.init)(jax.random.key(0), ROWS, jnp.zeros(0))
     keys = jax.random.split(jax.random.key(3))
     bodies = family.body, family.body, *map(family.in_training, keys)
-    found = [Tokenwise(params, jnp.zeros(0), body=body).log_prob(ROWS[100]) for body in bodies]
+
+    def log_prob(body):
+        one = Tokenwise(params, jnp.zeros(0), body=body).log_prob
+        return jax.vmap(one, axis_name=BATCH_AXIS)(ROWS[100:101])[0]
+
+    found = [log_prob(body) for body in bodies]
     assert found[0] == found[1]
     assert len({*map(float, found)}) == 3

@@ -89,3 +89,8 @@ def log_prob(sentences: Sequence[str]) -> Float64[np.ndarray, " num"]:
         rows = vocabulary.rows([s for s, known in zip(sentences, is_known, strict=True) if known])
         found[is_known] = log_evidence(rules, rows).lower
     return found
+
+
+def parsed_share(sentences: Sequence[str]) -> float:
+    """The share of sentences that the grammar has, 1 of its own."""
+    return float(np.mean(np.isfinite(log_prob(sentences))))

@@ -10,13 +10,16 @@ class Given(nn.Module):
 
     Attributes:
         size: features out.
+        scale: of what a context of unit scale adds at first.
     """
 
     size: int
+    scale: float = 1.0
 
     @nn.compact
     def __call__(self, context: Float[Array, " context"]) -> Float[Array, " size"]:
         """Map `[context]` to `[size]`."""
-        return (
-            nn.Dense(self.size, use_bias=False)(context) if len(context) else jnp.zeros(self.size)
-        )
+        if not len(context):
+            return jnp.zeros(self.size)
+        kernel_init = nn.initializers.variance_scaling(self.scale**2, "fan_in", "truncated_normal")
+        return nn.Dense(self.size, use_bias=False, kernel_init=kernel_init)(context)

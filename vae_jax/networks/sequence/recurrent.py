@@ -6,6 +6,9 @@ from jaxtyping import Array, Float, Int
 
 from vae_jax.networks.causal.given import Given
 
+_SMALL = 0.05
+"""Of what a context adds at first, the scale of embeddings: more would drown the words."""
+
 
 class CausalGRU(nn.Module):
     """Layers of units, each reading the one below.
@@ -20,7 +23,7 @@ class CausalGRU(nn.Module):
 
     def setup(self):
         """One cell a layer."""
-        self.of_context = Given(self.width)
+        self.of_context = Given(self.width, scale=_SMALL)
         self.cells = [nn.GRUCell(self.width) for _ in range(self.num_layers)]
         self.readers = [nn.RNN(cell) for cell in self.cells]
 
