@@ -255,6 +255,31 @@ def test_its_measured_figures_are_those_of_the_file_it_names(name):
     assert meta["git"] in block
 
 
+def test_its_faces_are_the_rows_of_the_file_it_names():
+    block = README.split("<!-- faces -->")[1].split("<!-- /faces -->")[0]
+    path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
+    content = json.loads((ROOT / path).read_text())
+    assert content["meta"]["git"] in block
+    shown = [
+        [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in block.splitlines()
+        if line.startswith("| ")
+    ][1:]
+    rows = content["rows"]
+    of_sets = [rows[: len(shown)], rows[len(shown) :]]
+    assert [row["data"] for row in rows] == ["freyfaces"] * len(shown) + ["olivetti"] * len(shown)
+    for cells, *pair in zip(shown, *of_sets, strict=True):
+        assert cells == [
+            text
+            for row in pair
+            for text in (
+                f"{row['bits_per_dim']:.3f} ± {row['stderr']:.3f}",
+                str(row["size"]),
+                f"{row['train_seconds']:.0f}",
+            )
+        ]
+
+
 def test_its_reproductions_are_rows_that_were_run():
     block = README.split("<!-- reproduced -->")[1].split("<!-- /reproduced -->")[0]
     files = re.findall(r"\((benchmarks/results/\S+\.json)\)", block)
