@@ -22,20 +22,22 @@ WORDS = ("True", "vae", "mlp", "é", "--", "a b", "[]", "1,2", "null", "99999999
 TEXT_SPEC = TextSpec(num_tokens=12, length=6)
 
 
-def options_of(config_type, prefix="") -> dict[str, tuple]:
-    """Option -> values of its field that are worth a try."""
+def options_of(config_type, prefix="") -> dict[str, tuple | None]:
+    """Option -> values of its field that are worth a try; None of a flag."""
     found, hints = {}, typing.get_type_hints(config_type)
     for field in dataclasses.fields(config_type):
         hint, name = hints[field.name], f"{prefix}{field.name.replace('_', '-')}"
         if dataclasses.is_dataclass(hint):
             found |= options_of(hint, f"{name}.")
         else:
-            found[f"--{name}"] = typing.get_args(hint) if _is_literal(hint) else ()
+            found[f"--{name}"] = _values(hint)
     return found
 
 
-def _is_literal(hint):
-    return typing.get_origin(hint) is typing.Literal
+def _values(hint):
+    if hint is bool:
+        return None  # a flag
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
 def options_of_system(name):
@@ -51,6 +53,9 @@ def command_lines(draw):
     known = options_of_system(name)
     args = [name]
     for option in draw(st.lists(st.sampled_from(sorted(known)), max_size=5, unique=True)):
+        if known[option] is None:
+            args.append(option)
+            continue
         literal = st.sampled_from([*known[option], "no-such"]) if known[option] else st.nothing()
         args += [option, str(draw(literal | st.sampled_from(ODD) | st.sampled_from(WORDS)))]
     return args

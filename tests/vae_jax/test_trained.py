@@ -130,17 +130,21 @@ def test_a_signal_stops_a_run_after_its_epoch(config, dataset, unbroken, tmp_pat
     assert_same_run(trained.train(job), unbroken)
 
 
-def test_the_second_signal_stops_at_once():
-    def interrupt():
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.01)
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a script; a worker of pytest-xdist may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.01))
+    signal.signal(signal.SIGINT, before)
 
+
+def test_the_second_signal_stops_at_once(ctrl_c):
     with deferred() as asked_to_stop:
         assert asked_to_stop() is None
-        interrupt()
+        ctrl_c()
         assert asked_to_stop() == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
-            interrupt()
+            ctrl_c()
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_named(config, dataset, unbroken, tmp_path):
