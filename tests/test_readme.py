@@ -298,8 +298,8 @@ def test_its_reproductions_are_rows_that_were_run():
         assert cells == [
             f"{row['nll']:.2f} ± {row['stderr']:.2f}",
             f"{row['published']:.2f}",
-            str(row["num_samples"]),
-            str(row["active_units"]),
+            str(row["num_samples"] or "–"),
+            str(row["active_units"] or "–"),
             f"{row['seconds']:.0f}",
             row["device"],
             row["remark"],
