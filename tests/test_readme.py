@@ -14,6 +14,7 @@ import bayes_jax
 from bayes_jax.estimates import EvidenceKind
 from vae_jax.arguments import parse_train
 from vae_jax.systems import SYSTEMS
+from vae_jax.tables import ABSENT
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -298,8 +299,8 @@ def test_its_reproductions_are_rows_that_were_run():
         assert cells == [
             f"{row['nll']:.2f} ± {row['stderr']:.2f}",
             f"{row['published']:.2f}",
-            str(row["num_samples"] or "–"),
-            str(row["active_units"] or "–"),
+            str(row["num_samples"] or ABSENT),
+            str(row["active_units"] or ABSENT),
             f"{row['seconds']:.0f}",
             row["device"],
             row["remark"],
