@@ -131,8 +131,8 @@ def detect_images(command: Detect) -> None:
         intro=image_report.introduction(run, command.against, is_odd),
         tables=[image_report.table(scored, is_odd)],
         figures=[
-            detection_report.picture(scored[name], is_odd, name=name)
-            for name in ("evidence", RECOMMENDED)
+            detection_report.picture(scored["evidence"], is_odd, name="evidence"),
+            detection_report.picture(scored[RECOMMENDED], is_odd, name=RECOMMENDED, unit="nats"),
         ],
         scored=scored[RECOMMENDED],
         start=start,

@@ -26,7 +26,7 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Note signals instead of obeying them.
+    """Note signals instead of obeying them; one that nobody acted on is obeyed at the end.
 
     Outside of the main thread, where Python has no signals, nothing changes.
 
@@ -50,3 +50,5 @@ def deferred() -> Iterator[Callable[[], int | None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if noted:
+        signal.raise_signal(noted[0])

@@ -7,7 +7,6 @@ after each checkpoint that it has saved.
 import sys
 
 import numpy as np
-from orbax.checkpoint import v1  # noqa: F401  a second that no child shall wait for
 
 from vae_jax import checkpoints
 

@@ -139,12 +139,29 @@ def ctrl_c():
 
 
 def test_the_second_signal_stops_at_once(ctrl_c):
-    with deferred() as asked_to_stop:
-        assert asked_to_stop() is None
-        ctrl_c()
-        assert asked_to_stop() == signal.SIGINT
-        with pytest.raises(KeyboardInterrupt):
+    def ask_twice():
+        with deferred() as asked_to_stop:
+            assert asked_to_stop() is None
             ctrl_c()
+            assert asked_to_stop() == signal.SIGINT
+            ctrl_c()
+            raise AssertionError("not stopped")
+
+    with pytest.raises(KeyboardInterrupt):
+        ask_twice()
+
+
+def test_a_signal_that_nobody_acted_on_is_obeyed_at_the_end(ctrl_c):
+    done = []
+
+    def ask():
+        with deferred():
+            ctrl_c()
+            done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        ask()
+    assert done == ["all of it"]
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_named(config, dataset, unbroken, tmp_path):

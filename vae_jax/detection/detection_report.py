@@ -76,16 +76,23 @@ def introduction(name: str, num_rows: int, num_columns: int, protocol: Protocol)
     )
 
 
-def picture(scored: Scored, is_anomaly: Bool[np.ndarray, " num"] | None, *, name: str) -> Picture:
+def picture(
+    scored: Scored,
+    is_anomaly: Bool[np.ndarray, " num"] | None,
+    *,
+    name: str,
+    unit: str = "-log p(x), nats",
+) -> Picture:
     """The scores of one seed.
 
     Args:
         scored: by the recommended detector.
         is_anomaly: of all rows of the table, where known.
         name: of the detector.
+        unit: of its scores.
     """
     known = None if is_anomaly is None else is_anomaly[scored.index]
-    title = f"How odd are the rows? {name.replace('_', ' ')}"
-    figure = plots.anomaly_scores(scored.score, scored.p_value, known, title=title)
+    title = f"How odd is each? {name.replace('_', ' ')}"
+    figure = plots.anomaly_scores(scored.score, scored.p_value, known, unit=unit, title=title)
     caption = "Left: the highest twentieth stands in the last bar. Right: normal rows on the line."
     return Picture(f"anomaly_scores_{name}", figure, caption)

@@ -82,7 +82,8 @@ def code_lengths(x: Images, *, num_levels: int) -> Float[np.ndarray, " image"]:
 def _evidence(generative: GenerativeModel, key, x) -> np.ndarray:
     """-log p(x) as well as it is known in short time."""
     x = jnp.asarray(x, jnp.float32)
-    if generative.guide is None:
+    is_exact = generative.posterior is not None or generative.density is not None
+    if is_exact or generative.guide is None:
         found = generative.log_evidence(key, x)
     else:
         found = importance_bound(
