@@ -86,6 +86,7 @@ class Infer:
 def main(command: Infer) -> None:
     """Run every inference the model allows, and report."""
     from vae_jax import inference_report, latent_images, report, runs, trained
+    from vae_jax.comparison import inferences
 
     start = time.perf_counter()
     run = trained.load(command.run, script="infer.py")
@@ -110,6 +111,8 @@ def main(command: Infer) -> None:
     )
     for table in tables:
         console.print_table(table)
+    for line in inferences.warnings(finished):
+        console.warn(line)
     console.show(f"report: {page}")
 
 

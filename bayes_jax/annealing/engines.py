@@ -20,11 +20,11 @@ from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import (
     Evidence,
-    EvidenceKind,
     WeightedDraws,
     estimated_evidence,
     log_mean_exp,
     log_mean_exp_stderr,
+    sandwich_evidence,
 )
 from bayes_jax.mcmc.engines import NUM_PRIOR_CHAINS, sample_posterior
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable
@@ -183,9 +183,7 @@ def evidence_sandwich(
     check_observations(model, x)
     there, back = _walk(key, model, guide, z, x, betas, index_offset, settings=settings)
     lower = there.evidence()
-    upper = -log_mean_exp(back)
-    unknown = jnp.full_like(upper, jnp.nan)
-    return Evidence(lower.lower, upper, lower.stderr_lower, unknown, EvidenceKind.SANDWICH)
+    return sandwich_evidence(lower.lower, -log_mean_exp(back), lower.stderr_lower)
 
 
 def reverse_evidence(
