@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bayes_jax.errors import InputError
 from vae_jax.configs import DataConfig, TextConfig, TrainConfig
 from vae_jax.provenance import PROJECT, git_hash, meta, results, versions
-from vae_jax.records import config_hash, from_dict, to_plain, write_bytes, write_json
+from vae_jax.records import append_line, config_hash, from_dict, to_plain, write_bytes, write_json
 from vae_jax.systems import SYSTEMS
 
 __all__ = [
@@ -158,10 +158,8 @@ def read_run(folder: str | Path) -> RunConfig:
 
 
 def append_metrics(folder: str | Path, row: dict) -> None:
-    """Append one line to metrics.jsonl, in one write."""
-    line = json.dumps(to_plain(row), allow_nan=False) + "\n"
-    with (Path(folder) / METRICS).open("ab", buffering=0) as file:
-        file.write(line.encode())
+    """Append one line to metrics.jsonl."""
+    append_line(Path(folder) / METRICS, json.dumps(to_plain(row), allow_nan=False))
 
 
 def read_metrics(folder: str | Path) -> list[dict]:
