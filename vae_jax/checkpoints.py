@@ -5,7 +5,8 @@
                                    the state belongs to, and a digest of all that
 
 Orbax alone loads flipped bits as numbers, silently; here every byte is checked before it is read. A
-checkpoint appears under its name only when it is complete and on the disk. One process writes.
+checkpoint appears under its name only when it is complete and on the disk. One process writes, be
+it one of several, and each reads by itself.
 """
 
 import hashlib
@@ -168,11 +169,9 @@ def _steps(folder: Path) -> list[int]:
 
 
 def _write(checkpoint: Path, state, about: dict) -> None:
-    from orbax.checkpoint import v1 as ocp  # a second to import
-
     state = jax.tree.map(jnp.asarray, state)
     checkpoint.mkdir()
-    ocp.save(checkpoint / "state", state)
+    _save_state(checkpoint / "state", state)
     files = {name: _digest(checkpoint / name) for name in _files(checkpoint)}
     manifest = {"files": files, "leaves": _describe(state), "about": about}
     signed = manifest | {"sha256": _signature(manifest)}
@@ -181,15 +180,49 @@ def _write(checkpoint: Path, state, about: dict) -> None:
         _sync(path)
 
 
-def _read(checkpoint: Path, abstract_state):
+def _save_state(path: Path, state) -> None:
+    from orbax.checkpoint import v1 as ocp  # a second to import
+
+    if jax.process_count() == 1:
+        ocp.save(path, state)
+        return
+    # v1 waits for all processes, whatever its options say; v0 writes the same files alone.
+    import orbax.checkpoint as v0
+
+    options = {"multiprocessing_options": v0.options.MultiprocessingOptions(**_alone())}
+    with v0.Checkpointer(v0.PyTreeCheckpointHandler(**options), **options) as checkpointer:
+        checkpointer.save(path, jax.device_get(state))
+
+
+def _load_state(path: Path, abstract):
     from orbax.checkpoint import v1 as ocp
 
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    if jax.process_count() == 1:
+        return ocp.load(path, abstract)
+    context = ocp.Context()
+    for name, value in _alone().items():
+        setattr(context.multiprocessing, name, value)
+    with context:
+        return ocp.load(path, abstract)
+
+
+def _alone() -> dict[str, Any]:
+    """Options of Orbax for a process that waits for no other."""
+    this = jax.process_index()
+    return {
+        "primary_host": this,
+        "active_processes": {this},
+        "barrier_sync_key_prefix": f"process{this}",
+    }
+
+
+def _read(checkpoint: Path, abstract_state):
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding),
         abstract_state,
     )
-    state = ocp.load(checkpoint / "state", abstract)
+    state = _load_state(checkpoint / "state", abstract)
     # Orbax commits its arrays to a device, and what was compiled for uncommitted ones would compile
     # again for them: hence through the host.
     return jax.tree.map(lambda leaf: jnp.array(jax.device_get(leaf)), state)

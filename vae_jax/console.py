@@ -26,6 +26,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 _PLAIN_WIDTH = 160  # of tables where there is no terminal
 _live_bars: list = []  # the progress display on the screen, if any
+_is_quiet = False  # where another process speaks
 
 
 def run_script(
@@ -87,14 +88,26 @@ def banner(*, seed: int, config: Any) -> None:
         )
 
 
+def hush(is_quiet: bool) -> None:
+    """Say no more than errors, or speak again: of several processes one speaks.
+
+    Args:
+        is_quiet: whether another process says the rest.
+    """
+    global _is_quiet
+    _is_quiet = is_quiet
+
+
 def show(text: str) -> None:
     """One line of what was asked for, to standard output."""
-    print(text, flush=True)
+    if not _is_quiet:
+        print(text, flush=True)
 
 
 def message(text: str) -> None:
     """One line about the work, to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    if not _is_quiet:
+        print(text, file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
@@ -104,6 +117,8 @@ def warn(text: str) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table to standard output."""
+    if _is_quiet:
+        return
     from rich.console import Console
     from rich.table import Table as RichTable
 
@@ -135,7 +150,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[..
     Yields:
         `advance(num=1, *, note="")`, to call after so many steps.
     """
-    draw = _bar if sys.stderr.isatty() else _lines
+    draw = _bar if sys.stderr.isatty() and not _is_quiet else _lines
     with draw(description, total) as advance:
         yield advance
 
@@ -203,7 +218,7 @@ def _lines(description: str, total: int | None) -> Iterator[Callable[..., None]]
 
 
 def _exit_with(error: Exception, code: int) -> NoReturn:
-    message(f"error: {' '.join(str(error).split())}")
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 

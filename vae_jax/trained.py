@@ -1,7 +1,8 @@
 """Training runs on the disk: begin one, go on where it stopped, load what it became.
 
 A run folder is written from the first finished epoch on: input that cannot be trained on leaves no
-trace. Its checkpoints hold the loop's `Progress`, so that one file serves resuming and using.
+trace. Its checkpoints hold the loop's `Progress`, so that one file serves resuming and using. Of
+several processes the first alone writes; all read what it wrote.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import numpy as np
 
 from bayes_jax.errors import InputError
 from bayes_jax.model import GenerativeModel
-from vae_jax import checkpoints, runs, systems, training
+from vae_jax import checkpoints, runs, sharding, systems, training
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.kinds import Record, kind_of
 from vae_jax.data.text import TextDataset
@@ -122,17 +123,22 @@ def prepare(
 
     Raises:
         InputError: a folder of another run, a system that does not fit the data, no checkpoint
-            that is intact.
+            that is intact, processes that see different ones.
     """
     folder = Path(folder).absolute()
     system = observing(systems.build(config.system, config.config, dataset.spec), dataset.observe)
     goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
     progress, damaged = None, {}
     if goes_on:
-        checkpoints.sweep(folder / CHECKPOINTS)
+        if sharding.is_first():
+            checkpoints.sweep(folder / CHECKPOINTS)
+        sharding.wait_for_all("swept")
         seen = kind_of(config.data).describe(dataset)
         progress, damaged = _restore(folder, system, seen)
-    return Job(folder, config, dataset, system, progress, overwrite, damaged)
+    job = Job(folder, config, dataset, system, progress, overwrite, damaged)
+    # Nothing is written before all have looked.
+    sharding.check_same(job.num_epochs_done, f"the last checkpoint of {folder}")
+    return job
 
 
 def train(
@@ -174,6 +180,7 @@ def train_together(
     if unfinished := [job for job in jobs if not job.is_finished]:
         together = unfinished if jobs[0].system.fit else jobs
         _train_jobs(together, on_epoch, seconds_between_checkpoints)
+    sharding.wait_for_all("trained")
     return [load(job.folder) for job in jobs]
 
 
@@ -269,7 +276,8 @@ def _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop) -> None:
                 record(report)
         if on_epoch:
             on_epoch(reports)
-        if number := asked_to_stop():
+        # A signal may reach the processes in different epochs: they stop in the same one.
+        if number := sharding.largest(asked_to_stop() or 0):
             _stop(jobs, reports, number)
 
     first = jobs[0]
@@ -319,6 +327,8 @@ def _content(config: RunConfig, dataset: Dataset | TextDataset) -> dict:
 
 def _recorder(job: Job, seconds_between):
     """Write what an epoch gave; the first one begins the folder."""
+    if not sharding.is_first():
+        return lambda report: None
     first, last_saved = job.num_epochs_done + 1, time.monotonic()
 
     def record(report: EpochReport) -> None:
@@ -344,6 +354,8 @@ def _rewind_metrics(folder: Path, epoch: int) -> None:
 
 
 def _save(job: Job, progress: Progress) -> None:
+    if not sharding.is_first():
+        return
     checkpoints.save(
         job.folder / CHECKPOINTS,
         int(progress.epoch),

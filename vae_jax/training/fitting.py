@@ -1,7 +1,8 @@
 """The loop: epochs until the validation objective stops improving, for one seed or many at once.
 
 The epoch and step numbers are the only clock (keys are folded from them), so a resumed run repeats
-an unbroken one bit by bit on the same machine. Inside, everything is stacked over seeds.
+an unbroken one bit by bit on the same machine. Inside, everything is stacked over seeds, and lies
+on every device that a batch is spread over.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from jaxtyping import Array, Key, PRNGKeyArray
 
 from bayes_jax.errors import InputError
 from bayes_jax.model import check_density, check_observations
-from vae_jax import schedules
+from vae_jax import schedules, sharding
 from vae_jax.configs import TrainConfig
 from vae_jax.systems.base import System, training_data
 from vae_jax.training import epochs, streaming
@@ -59,7 +60,8 @@ def fit(
         The best state and the history.
 
     Raises:
-        InputError: data that cannot be used, or fewer examples than one batch.
+        InputError: data that cannot be used, fewer examples than one batch, or a batch that the
+            devices of several processes do not divide.
         NonFiniteError: a metric or the state stopped being finite; it carries the result so far.
     """
     (result,) = fit_seeds(
@@ -120,11 +122,15 @@ def fit_seeds(
             f"batch_size is {config.batch_size}, the training data hold {num_examples} examples: "
             f"expected a batch_size of at most {num_examples}"
         )
-    progress = _start(keys, system, train, validation, config, resume_from)
+    mesh = sharding.mesh_for_batches(config.batch_size)
+    progress = _start(keys, system, train, validation, config, resume_from, mesh)
+    validation = sharding.replicate(validation, mesh)
+    if is_on_device:
+        train = sharding.replicate(train, mesh)
     first_rates = learning_rates or [config.learning_rate] * len(keys)
     loops = [replace(config, learning_rate=rate) for rate in first_rates]
     progress, history, faults = _fit_epochs(
-        keys, system, train, validation, loops, on_epoch, progress
+        keys, system, train, validation, loops, on_epoch, progress, mesh
     )
     seconds = (time.perf_counter() - start) / len(keys)
     results = tuple(
@@ -136,7 +142,7 @@ def fit_seeds(
     return results
 
 
-def _start(keys, system, train, validation, config, resume_from) -> Progress:
+def _start(keys, system, train, validation, config, resume_from, mesh) -> Progress:
     with _home(system, config):
         each = [
             stands or initial_progress(key, system, train)
@@ -147,10 +153,14 @@ def _start(keys, system, train, validation, config, resume_from) -> Progress:
         if system.observe is None:
             splits = {"train": train["x"] if system.is_indexed else train} | splits
         _check_support(system, each[0].state, splits)
-    return _stack(each)
+    stacked = _stack(each)
+    return stacked._replace(
+        state=sharding.replicate(stacked.state, mesh),
+        best_state=sharding.replicate(stacked.best_state, mesh),
+    )
 
 
-def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress):
+def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress, mesh):
     """The last progress, the history of each seed, and index -> fault of those that went wrong."""
     config = loops[0]  # they differ in their rates alone
     of_run = jax.vmap(epochs.split_key)(keys)
@@ -162,7 +172,7 @@ def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress):
     while np.any(active := is_active()):
         epoch_start = time.perf_counter()
         state, is_good, *means = _one_epoch(
-            progress, active, of_run, system, train, validation, loops
+            progress, active, of_run, system, train, validation, loops, mesh
         )
         faults |= _faults(progress, active, is_good, *means)
         active = is_active()
@@ -179,7 +189,7 @@ def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress):
     return progress, history, faults
 
 
-def _one_epoch(progress, active, of_run, system, train, validation, loops):
+def _one_epoch(progress, active, of_run, system, train, validation, loops, mesh):
     """The new state, whether it is finite, and the means of training and validation."""
     numbers, config = progress.epoch + 1, loops[0]
     rates = [
@@ -197,8 +207,11 @@ def _one_epoch(progress, active, of_run, system, train, validation, loops):
         active,
         step=system.step,
         batch_size=config.batch_size,
+        mesh=mesh,
     )
-    values = epochs.evaluate_seeds(state, of_run.validation, validation, evaluate=system.evaluate)
+    values = epochs.evaluate_seeds(
+        state, of_run.validation, validation, evaluate=system.evaluate, mesh=mesh
+    )
     return (
         state,
         np.asarray(is_good),
@@ -342,7 +355,7 @@ def _stack(each: Sequence[Progress]) -> Progress:
 
 
 def _of_seed(progress: Progress, index: int) -> Progress:
-    return jax.tree.map(lambda leaf: leaf[index], progress)
+    return jax.tree.map(lambda leaf: sharding.local(leaf)[index], progress)
 
 
 def _summaries(metrics, summarise) -> list[dict]:

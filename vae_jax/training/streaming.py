@@ -1,7 +1,8 @@
 """Epochs over data that stay on the host: the device holds two chunks of batches at a time.
 
 While the steps of one chunk are made, the next is gathered and sent. Order, noise and steps are
-those of data that lie on the device, and so are the results, up to rounding.
+those of data that lie on the device, and so are the results, up to rounding. Of several processes,
+each gathers and sends the examples of its own devices.
 """
 
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from vae_jax import sharding
 from vae_jax.training import epochs
 
 
@@ -26,6 +29,7 @@ def train_epochs(
     step: Callable,
     batch_size: int,
     stream_steps: int,
+    mesh: Mesh | None = None,
 ) -> tuple[PyTree, dict, Bool[Array, " seed"]]:
     """What `epochs.train_epochs` does, from data on the host.
 
@@ -38,6 +42,7 @@ def train_epochs(
         step: the system's.
         batch_size: examples per step and seed.
         stream_steps: most steps whose examples are sent at once.
+        mesh: the devices that each batch is spread over; None for the one there is.
 
     Returns:
         As `epochs.train_epochs`.
@@ -48,12 +53,12 @@ def train_epochs(
     num_steps = order.shape[1]
     totals = []
     for first, rows in _chunks(order, stream_steps):
-        chunk = jax.device_put(jax.tree.map(lambda leaf, rows=rows: leaf[rows], data))
+        chunk = sharding.gather_rows(data, rows, mesh)
         # No third chunk before the first is used up.
         jax.block_until_ready(totals[-1:])
         num = min(num_steps - first, rows.shape[1])
         states, total = _train_chunk(
-            states, key_steps, chunk, learning_rates, active, first, num, step=step
+            states, key_steps, chunk, learning_rates, active, first, num, step=step, mesh=mesh
         )
         totals.append(total)
     means = jax.tree.map(lambda *parts: sum(parts) / num_steps, *totals)
@@ -73,8 +78,8 @@ def _chunks(order: Int[np.ndarray, "seed step batch"], most: int):
         yield first, order[:, steps[first : first + size]]
 
 
-@partial(jax.jit, static_argnames="step", donate_argnums=0)
-def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *, step):
+@partial(jax.jit, static_argnames=("step", "mesh"), donate_argnums=0)
+def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *, step, mesh):
     """`num` steps of every seed from step `first` on, and the sums of their metrics."""
 
     def one(state, key_steps, batches, learning_rate, active):
@@ -84,9 +89,9 @@ def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *
             return state, jax.tree.map(jnp.add, total, metrics)
 
         def run_step(state, index):
-            batch = epochs.as_float(jax.tree.map(lambda leaf: leaf[index], batches))
+            batch = sharding.spread(jax.tree.map(lambda leaf: leaf[index], batches), mesh)
             key_step = jax.random.fold_in(key_steps, first + index)
-            return step(state, key_step, batch, learning_rate=learning_rate)
+            return step(state, key_step, epochs.as_float(batch), learning_rate=learning_rate)
 
         _, shapes = jax.eval_shape(run_step, state, 0)
         none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -94,4 +99,5 @@ def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *
         return epochs.keep_inactive(new, state, active, num_seeds=num_seeds), total
 
     num_seeds = len(key_steps)
-    return epochs.over_seeds(one, states, key_steps, chunk, learning_rates, active)
+    done = epochs.over_seeds(one, states, key_steps, chunk, learning_rates, active)
+    return sharding.everywhere(done, mesh)
