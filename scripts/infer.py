@@ -88,11 +88,10 @@ class Infer:
 
 def main(command: Infer) -> None:
     """Run every inference the model allows, and report."""
-    from vae_jax import sharding, trained
+    from vae_jax import trained
+    from vae_jax.sharding import processes
 
     start = time.perf_counter()
-    sharding.start(command.processes)
-    console.hush(not sharding.is_first())
     run = trained.load(command.run, script="infer.py")
     console.banner(seed=command.seed, config=run.config)
     for line in run.warnings:
@@ -102,9 +101,8 @@ def main(command: Infer) -> None:
     finished = infer(command, run.generative, x)
     train = infer_train(command, run.generative, dataset)
     cases = calibrate(command, run.generative)
-    if sharding.is_first():
+    if processes.is_first():
         tell(command, run, dataset, x, finished, cases, train, start=start)
-    sharding.wait_for_all("told")
 
 
 def tell(command: Infer, run, dataset, x, finished, cases, train, *, start: float) -> None:

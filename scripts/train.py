@@ -18,12 +18,11 @@ from vae_jax.arguments import TrainCommand, parse_train
 
 def main(command: TrainCommand) -> None:
     """Train, score on held-out images, and say where everything lies."""
-    from vae_jax import sharding, trained
+    from vae_jax import trained
     from vae_jax.data.kinds import kind_of
     from vae_jax.runs import RunConfig
+    from vae_jax.sharding import placement, processes
 
-    sharding.start(command.processes)
-    console.hush(not sharding.is_first())
     config = RunConfig(command.name, command.system, command.train, command.data)
     console.banner(seed=command.train.seed, config=config)
     kind = kind_of(command.data)
@@ -32,15 +31,14 @@ def main(command: TrainCommand) -> None:
         trained.prepare(folder, config._replace(train=loop), dataset, overwrite=command.overwrite)
         for folder, loop in command.runs.items()
     ]
-    if not jobs[0].system.fit and (line := sharding.idle_devices(command.train.batch_size)):
+    if not jobs[0].system.fit and (line := placement.idle_devices(command.train.batch_size)):
         console.warn(line)
     options = {"seconds_between_checkpoints": command.checkpoint_seconds}
     finished = train(jobs, to_tensorboard=command.tensorboard, **options)
-    if sharding.is_first():
+    if processes.is_first():
         tell(finished, dataset)
     for script in kind.scripts[:2]:
         console.show(f"next: python scripts/{script} {jobs[0].folder}")
-    sharding.wait_for_all("told")
 
 
 def tell(finished, dataset) -> None:
@@ -67,8 +65,9 @@ def tell(finished, dataset) -> None:
 
 def train(jobs, *, to_tensorboard=False, **options):
     """Train what is left of the jobs under a progress bar; options of `trained.train_together`."""
-    from vae_jax import sharding, tensorboard, trained
+    from vae_jax import tensorboard, trained
     from vae_jax.data.kinds import kind_of
+    from vae_jax.sharding import processes
 
     for job in jobs:
         announce(job)
@@ -78,7 +77,7 @@ def train(jobs, *, to_tensorboard=False, **options):
     first = min(unfinished, key=lambda job: job.num_epochs_done)
     total = len(unfinished) if first.system.fit else first.config.train.num_epochs
     together = unfinished if first.system.fit else jobs
-    folders = [job.folder for job in together if to_tensorboard and sharding.is_first()]
+    folders = [job.folder for job in together if to_tensorboard and processes.is_first()]
     noun = kind_of(first.config.data).noun
     with (
         console.progress(f"training {first.config.system}", total=total) as advance,

@@ -48,7 +48,10 @@ def run_script(
     try:
         parsed = parse(command, args) if isinstance(command, type) else command(args)
         compile_cache.activate()
-        sys.exit(main(parsed) or 0)
+        _join(parsed)
+        code = main(parsed) or 0
+        _part(parsed)
+        sys.exit(code)
     except KeyboardInterrupt:
         message("interrupted")
         sys.exit(INTERRUPTED)
@@ -215,6 +218,27 @@ def _lines(description: str, total: int | None) -> Iterator[Callable[..., None]]
 
     yield advance
     message(line(latest))
+
+
+def _join(parsed: Any) -> None:
+    """Be one of several processes where the command says so, before anything uses jax."""
+    if _is_distributed(parsed):
+        from vae_jax.sharding import processes
+
+        processes.start(parsed.processes)
+        hush(not processes.is_first())
+
+
+def _part(parsed: Any) -> None:
+    """Leave together: the first process may have something to write still."""
+    if _is_distributed(parsed):
+        from vae_jax.sharding import processes
+
+        processes.wait_for_all("done")
+
+
+def _is_distributed(parsed: Any) -> bool:
+    return hasattr(parsed, "processes") and parsed.processes.distributed
 
 
 def _exit_with(error: Exception, code: int) -> NoReturn:

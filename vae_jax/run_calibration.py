@@ -8,9 +8,9 @@ from jaxtyping import PRNGKeyArray
 from bayes_jax import GenerativeModel, sample_posterior
 from bayes_jax.calibration import Calibration, simulation_based_calibration
 from bayes_jax.noise import independent_draws
-from vae_jax import sharding
 from vae_jax.comparison import methods
 from vae_jax.configs import InferenceBudget
+from vae_jax.sharding.observations import gathering
 
 NUM_GUIDE_DRAWS = 320
 # Apart from the keys that the inferences of a run take from the same parent.
@@ -79,6 +79,6 @@ def _from_guide(guide, key, x):
 
 
 def _from_chains(model, guide, batch_size, key, x):
-    sample = sharding.gathering(sample_posterior)
+    sample = gathering(sample_posterior)
     draws = sample(key, model, x, guide=guide, batch_size=batch_size, **MCMC)
     return draws.pooled(every=EVERY)

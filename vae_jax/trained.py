@@ -18,13 +18,14 @@ import numpy as np
 
 from bayes_jax.errors import InputError
 from bayes_jax.model import GenerativeModel
-from vae_jax import checkpoints, runs, sharding, systems, training
+from vae_jax import checkpoints, runs, systems, training
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.kinds import Record, kind_of
 from vae_jax.data.text import TextDataset
 from vae_jax.interruption import Interrupted, deferred
 from vae_jax.records import config_hash, from_dict, to_plain
 from vae_jax.runs import CHECKPOINTS, METRICS, RunConfig
+from vae_jax.sharding import processes
 from vae_jax.systems.base import System, observing, training_data
 from vae_jax.training import EpochReport, NonFiniteError, Progress
 
@@ -130,14 +131,14 @@ def prepare(
     goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
     progress, damaged = None, {}
     if goes_on:
-        if sharding.is_first():
+        if processes.is_first():
             checkpoints.sweep(folder / CHECKPOINTS)
-        sharding.wait_for_all("swept")
+        processes.wait_for_all("swept")
         seen = kind_of(config.data).describe(dataset)
         progress, damaged = _restore(folder, system, seen)
     job = Job(folder, config, dataset, system, progress, overwrite, damaged)
     # Nothing is written before all have looked.
-    sharding.check_same(job.num_epochs_done, f"the last checkpoint of {folder}")
+    processes.check_same(job.num_epochs_done, f"the last checkpoint of {folder}")
     return job
 
 
@@ -180,7 +181,7 @@ def train_together(
     if unfinished := [job for job in jobs if not job.is_finished]:
         together = unfinished if jobs[0].system.fit else jobs
         _train_jobs(together, on_epoch, seconds_between_checkpoints)
-    sharding.wait_for_all("trained")
+    processes.wait_for_all("trained")
     return [load(job.folder) for job in jobs]
 
 
@@ -277,7 +278,7 @@ def _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop) -> None:
         if on_epoch:
             on_epoch(reports)
         # A signal may reach the processes in different epochs: they stop in the same one.
-        if number := sharding.largest(asked_to_stop() or 0):
+        if number := processes.largest(asked_to_stop() or 0):
             _stop(jobs, reports, number)
 
     first = jobs[0]
@@ -327,7 +328,7 @@ def _content(config: RunConfig, dataset: Dataset | TextDataset) -> dict:
 
 def _recorder(job: Job, seconds_between):
     """Write what an epoch gave; the first one begins the folder."""
-    if not sharding.is_first():
+    if not processes.is_first():
         return lambda report: None
     first, last_saved = job.num_epochs_done + 1, time.monotonic()
 
@@ -354,7 +355,7 @@ def _rewind_metrics(folder: Path, epoch: int) -> None:
 
 
 def _save(job: Job, progress: Progress) -> None:
-    if not sharding.is_first():
+    if not processes.is_first():
         return
     checkpoints.save(
         job.folder / CHECKPOINTS,

@@ -5,6 +5,12 @@ python tests/reliability/sharer.py OUT.npz [COORDINATOR NUM_PROCESSES PROCESS_ID
 
 import sys
 
+from vae_jax.configs import DistributedConfig
+from vae_jax.sharding import processes
+
+if len(sys.argv) > 2:  # before the imports below, which use jax
+    processes.start(DistributedConfig(True, sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,17 +18,16 @@ import numpyro.distributions as dist
 from jax.tree_util import Partial
 
 from bayes_jax import LatentModel, annealed_evidence, fit_posterior, importance_draws, simulate
-from vae_jax import sharding, systems, training
-from vae_jax.configs import DistributedConfig, ObservationSpec, TrainConfig, VAEConfig
+from vae_jax import systems, training
+from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
+from vae_jax.sharding.observations import gathering
 
 LATENT_DIM, DIM = 3, 12
 NUM_STEPS = 50  # of Adam, in 5 epochs
 NUM_X = 19  # no multiple of any number of devices but one
 
 
-def main(out, coordinator=None, num_processes=None, process_id=None):
-    if coordinator:
-        sharding.start(DistributedConfig(True, coordinator, int(num_processes), int(process_id)))
+def main(out):
     found = {
         **trained("train", TrainConfig(num_epochs=5, batch_size=64)),
         **trained("streamed", TrainConfig(num_epochs=1, batch_size=64, stream_steps=3)),
@@ -30,7 +35,7 @@ def main(out, coordinator=None, num_processes=None, process_id=None):
     }
     with jax.enable_x64():
         found |= annealed()
-    if sharding.is_first():
+    if processes.is_first():
         np.savez(out, **found)
 
 
@@ -69,9 +74,9 @@ def inferred():
     """By engines in float32 whose rounding nothing amplifies, and what they count."""
     model, guide, x = toy()
     key = jax.random.key(2)
-    draws = sharding.gathering(importance_draws)(key, model, x, guide=guide, index_offset=7)
+    draws = gathering(importance_draws)(key, model, x, guide=guide, index_offset=7)
     options = {"num_steps": 200, "num_elbo_samples": 50, "batch_size": 2}
-    fitted = sharding.gathering(fit_posterior)(key, model, x, guide=guide, **options)
+    fitted = gathering(fit_posterior)(key, model, x, guide=guide, **options)
     assert draws.z.shape == (NUM_X, 50, LATENT_DIM)
     return {
         "importance": draws.evidence().lower,
@@ -86,11 +91,11 @@ def annealed():
     """In float64: a thousand moves amplify what float32 rounds."""
     model, guide, x = toy()
     _, x = simulate(jax.random.key(3), model, NUM_X)
-    evidence = sharding.gathering(annealed_evidence)(
+    evidence = gathering(annealed_evidence)(
         jax.random.key(4), model, x, guide=guide, num_chains=4, num_temperatures=20, batch_size=2
     )
     return {"annealed": evidence.lower, "annealed_kind": evidence.kind.name}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

@@ -32,7 +32,7 @@ from bayes_jax.families import FAMILIES
 from bayes_jax.smc import smc_runs
 from bayes_jax.variational import FittedPosterior, guides_family, sample_fitted
 from vae_jax.configs import InferenceBudget
-from vae_jax.sharding import gathering
+from vae_jax.sharding.observations import gathering
 
 NUM_SEMI_AMORTIZED_STEPS = 10
 NUM_COVERAGE_DRAWS = 1000

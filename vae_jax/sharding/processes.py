@@ -1,19 +1,19 @@
 """Several processes of one run: start them, and keep them together.
 
 Every process runs the whole script on the same arguments, and the devices of all form one mesh.
-Process 0 alone prints and writes.
+Process 0 alone prints and writes. `bayes_jax` is imported late: BlackJAX computes something when it
+is, and then the processes could not join any more.
 """
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from bayes_jax.errors import InputError
 from vae_jax.configs import ConfigError, DistributedConfig
 
 
 def start(config: DistributedConfig) -> None:
-    """Join the other processes, if the config asks for it; before jax is used for anything.
+    """Join the other processes, if the config asks for it; before jax has computed anything.
 
     Args:
         config: who is who; where it does not say, the environment does (Slurm, Open MPI, GKE,
@@ -71,6 +71,8 @@ def check_same(number: int, what: str) -> None:
     Raises:
         InputError: in every process, where one has another number.
     """
+    from bayes_jax.errors import InputError
+
     if largest(number) != -largest(-number):
         raise InputError(
             f"{what} is not the same in all processes: expected folders that all of them share"

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
-from vae_jax import sharding
+from vae_jax.sharding import placement
 from vae_jax.systems.base import System
 
 EVALUATION_BATCH = 1000
@@ -119,7 +119,7 @@ def train_epochs(
         new, *rest = train_epoch(state, key, data, learning_rate, **options)
         return keep_inactive(new, state, active, num_seeds=len(keys)), *rest
 
-    return sharding.everywhere(over_seeds(one, states, keys, learning_rates, active), mesh)
+    return placement.everywhere(over_seeds(one, states, keys, learning_rates, active), mesh)
 
 
 @partial(jax.jit, static_argnames=("num_examples", "batch_size"))
@@ -177,7 +177,7 @@ def evaluate_seeds(
     def one(state, key):
         return _evaluate(state, key, data, **options)
 
-    return sharding.everywhere(over_seeds(one, states, keys), mesh)
+    return placement.everywhere(over_seeds(one, states, keys), mesh)
 
 
 def over_seeds(function: Callable, *stacked: PyTree) -> PyTree:
@@ -242,6 +242,6 @@ def _plan(key, num_examples, batch_size):
 
 
 def _take(data, rows, mesh):
-    rows = sharding.spread(rows, mesh)
+    rows = placement.spread(rows, mesh)
     batch = jax.tree.map(lambda leaf: leaf[rows], data)
-    return as_float(sharding.spread(batch, mesh))
+    return as_float(placement.spread(batch, mesh))

@@ -19,8 +19,9 @@ from jaxtyping import Array, Key, PRNGKeyArray
 
 from bayes_jax.errors import InputError
 from bayes_jax.model import check_density, check_observations
-from vae_jax import schedules, sharding
+from vae_jax import schedules
 from vae_jax.configs import TrainConfig
+from vae_jax.sharding import placement
 from vae_jax.systems.base import System, training_data
 from vae_jax.training import epochs, streaming
 from vae_jax.training.results import (
@@ -122,11 +123,11 @@ def fit_seeds(
             f"batch_size is {config.batch_size}, the training data hold {num_examples} examples: "
             f"expected a batch_size of at most {num_examples}"
         )
-    mesh = sharding.mesh_for_batches(config.batch_size)
+    mesh = placement.mesh_for_batches(config.batch_size)
     progress = _start(keys, system, train, validation, config, resume_from, mesh)
-    validation = sharding.replicate(validation, mesh)
+    validation = placement.replicate(validation, mesh)
     if is_on_device:
-        train = sharding.replicate(train, mesh)
+        train = placement.replicate(train, mesh)
     first_rates = learning_rates or [config.learning_rate] * len(keys)
     loops = [replace(config, learning_rate=rate) for rate in first_rates]
     progress, history, faults = _fit_epochs(
@@ -155,8 +156,8 @@ def _start(keys, system, train, validation, config, resume_from, mesh) -> Progre
         _check_support(system, each[0].state, splits)
     stacked = _stack(each)
     return stacked._replace(
-        state=sharding.replicate(stacked.state, mesh),
-        best_state=sharding.replicate(stacked.best_state, mesh),
+        state=placement.replicate(stacked.state, mesh),
+        best_state=placement.replicate(stacked.best_state, mesh),
     )
 
 
@@ -355,7 +356,7 @@ def _stack(each: Sequence[Progress]) -> Progress:
 
 
 def _of_seed(progress: Progress, index: int) -> Progress:
-    return jax.tree.map(lambda leaf: sharding.local(leaf)[index], progress)
+    return jax.tree.map(lambda leaf: placement.local(leaf)[index], progress)
 
 
 def _summaries(metrics, summarise) -> list[dict]:

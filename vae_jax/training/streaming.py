@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from vae_jax import sharding
+from vae_jax.sharding import placement
 from vae_jax.training import epochs
 
 
@@ -53,7 +53,7 @@ def train_epochs(
     num_steps = order.shape[1]
     totals = []
     for first, rows in _chunks(order, stream_steps):
-        chunk = sharding.gather_rows(data, rows, mesh)
+        chunk = placement.gather_rows(data, rows, mesh)
         # No third chunk before the first is used up.
         jax.block_until_ready(totals[-1:])
         num = min(num_steps - first, rows.shape[1])
@@ -89,7 +89,7 @@ def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *
             return state, jax.tree.map(jnp.add, total, metrics)
 
         def run_step(state, index):
-            batch = sharding.spread(jax.tree.map(lambda leaf: leaf[index], batches), mesh)
+            batch = placement.spread(jax.tree.map(lambda leaf: leaf[index], batches), mesh)
             key_step = jax.random.fold_in(key_steps, first + index)
             return step(state, key_step, epochs.as_float(batch), learning_rate=learning_rate)
 
@@ -100,4 +100,4 @@ def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *
 
     num_seeds = len(key_steps)
     done = epochs.over_seeds(one, states, key_steps, chunk, learning_rates, active)
-    return sharding.everywhere(done, mesh)
+    return placement.everywhere(done, mesh)
