@@ -20,7 +20,9 @@ from jax.tree_util import Partial
 from bayes_jax import LatentModel, annealed_evidence, fit_posterior, importance_draws, simulate
 from vae_jax import systems, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
+from vae_jax.sharding import observations, placement
 from vae_jax.sharding.observations import gathering
+from vae_jax.training import epochs
 
 LATENT_DIM, DIM = 3, 12
 NUM_STEPS = 50  # of Adam, in 5 epochs
@@ -33,6 +35,7 @@ def main(out):
         **trained("streamed", TrainConfig(num_epochs=1, batch_size=64, stream_steps=3)),
         **inferred(),
     }
+    found["num_epoch_programs"] = epochs.train_epochs._cache_size()
     with jax.enable_x64():
         found |= annealed()
     if processes.is_first():
@@ -75,16 +78,39 @@ def inferred():
     model, guide, x = toy()
     key = jax.random.key(2)
     draws = gathering(importance_draws)(key, model, x, guide=guide, index_offset=7)
+    again = gathering(importance_draws)(jax.random.key(3), model, x[::-1], guide=guide)
+    assert not np.array_equal(again.z, draws.z)
     options = {"num_steps": 200, "num_elbo_samples": 50, "batch_size": 2}
     fitted = gathering(fit_posterior)(key, model, x, guide=guide, **options)
     assert draws.z.shape == (NUM_X, 50, LATENT_DIM)
     return {
         "importance": draws.evidence().lower,
         "kind": int(draws.evidence().kind),
+        **compiled(key, model, x, guide),
         "fit_elbo": fitted.elbo().lower,
         "fit_steps": fitted.num_steps,
         "fit_evaluations": fitted.num_evaluations,
     }
+
+
+def compiled(key, model, x, guide):
+    """How often the engine was traced for two calls, and what of programs moves data."""
+    if jax.device_count() == 1:
+        return {}
+    mesh = placement.make_mesh()
+    num_traces = observations._run._cache_size()
+    rows = placement.place((np.tile(x[:8], (mesh.size, 1)),), placement.split(mesh))
+    shared = placement.replicate((key, model, guide), mesh)
+    words = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
+    moved = []
+    for engine, options in (
+        (importance_draws, {"num_samples": 5}),
+        (annealed_evidence, {"num_chains": 2, "num_temperatures": 2, "batch_size": 2}),
+    ):
+        options = {"engine": engine, "mesh": mesh, "options": tuple(options.items())}
+        text = observations._run.lower(*shared, rows, 0, **options).compile().as_text()
+        moved += [word for word in words if word in text]
+    return {"num_traces": num_traces, "collectives": moved}
 
 
 def annealed():

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import PyTree
 
 from bayes_jax.batching import check_batch
 from bayes_jax.model import LatentModel, check_observations, compilable
-from vae_jax.sharding.placement import ROWS, make_mesh, place, replicate
+from vae_jax.sharding.placement import ROWS, make_mesh, place, replicate, split
 
 
 def over_observations(engine: Callable, mesh: Mesh) -> Callable:
@@ -54,7 +54,7 @@ def over_observations(engine: Callable, mesh: Mesh) -> Callable:
         num = jax.tree.leaves(rows)[0].shape[0]
         found = _run(
             *replicate((key, model, guide), mesh),
-            place(_padded(rows, -num % mesh.size), NamedSharding(mesh, PartitionSpec(ROWS))),
+            place(_padded(rows, -num % mesh.size), split(mesh)),
             index_offset,
             engine=engine,
             mesh=mesh,
@@ -94,12 +94,12 @@ def _run(key, model, guide, rows, index_offset, *, engine, mesh, options):
         found = engine(key, model, *rows, index_offset=first, **guided, **dict(options))
         return jax.tree.map(_boxed, found)
 
-    shared, split = PartitionSpec(), PartitionSpec(ROWS)
+    all_of_it, part = PartitionSpec(), PartitionSpec(ROWS)
     return jax.shard_map(
         on_one,
         mesh=mesh,
-        in_specs=(shared, shared, shared, split, shared),
-        out_specs=split,
+        in_specs=(all_of_it, all_of_it, all_of_it, part, all_of_it),
+        out_specs=part,
         check_vma=False,
     )(key, model, guide, rows, index_offset)
 

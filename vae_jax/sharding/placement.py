@@ -59,6 +59,11 @@ def _num_used(batch_size: int) -> int:
     return max(num for num in range(1, jax.device_count() + 1) if batch_size % num == 0)
 
 
+def split(mesh: Mesh) -> NamedSharding:
+    """Leaves `[batch, ...]` cut into as many parts as there are devices."""
+    return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
 def replicate(tree: PyTree, mesh: Mesh | None) -> PyTree:
     """A copy of every array on every device.
 
