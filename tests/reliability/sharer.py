@@ -17,10 +17,10 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.tree_util import Partial
 
-from bayes_jax import LatentModel, annealed_evidence, fit_posterior, importance_draws, simulate
+from bayes_jax import LatentModel, annealed_draws, fit_posterior, importance_draws
 from vae_jax import systems, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
-from vae_jax.sharding import observations, placement
+from vae_jax.sharding import observations
 from vae_jax.sharding.observations import gathering
 from vae_jax.training import epochs
 
@@ -86,41 +86,24 @@ def inferred():
     return {
         "importance": draws.evidence().lower,
         "kind": int(draws.evidence().kind),
-        **compiled(key, model, x, guide),
+        "num_traces": observations._run._cache_size(),
         "fit_elbo": fitted.elbo().lower,
         "fit_steps": fitted.num_steps,
         "fit_evaluations": fitted.num_evaluations,
     }
 
 
-def compiled(key, model, x, guide):
-    """How often the engine was traced for two calls, and what of programs moves data."""
-    if jax.device_count() == 1:
-        return {}
-    mesh = placement.make_mesh()
-    num_traces = observations._run._cache_size()
-    rows = placement.place((np.tile(x[:8], (mesh.size, 1)),), placement.split(mesh))
-    shared = placement.replicate((key, model, guide), mesh)
-    words = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
-    moved = []
-    for engine, options in (
-        (importance_draws, {"num_samples": 5}),
-        (annealed_evidence, {"num_chains": 2, "num_temperatures": 2, "batch_size": 2}),
-    ):
-        options = {"engine": engine, "mesh": mesh, "options": tuple(options.items())}
-        text = observations._run.lower(*shared, rows, 0, **options).compile().as_text()
-        moved += [word for word in words if word in text]
-    return {"num_traces": num_traces, "collectives": moved}
-
-
 def annealed():
-    """In float64: a thousand moves amplify what float32 rounds."""
+    """In float64: a walk amplifies what float32 rounds. Slices count what they happen to take."""
     model, guide, x = toy()
-    _, x = simulate(jax.random.key(3), model, NUM_X)
-    evidence = gathering(annealed_evidence)(
-        jax.random.key(4), model, x, guide=guide, num_chains=4, num_temperatures=20, batch_size=2
-    )
-    return {"annealed": evidence.lower, "annealed_kind": evidence.kind.name}
+    options = {"num_chains": 4, "num_temperatures": 20, "transition": "elliptical", "batch_size": 2}
+    draws = gathering(annealed_draws)(jax.random.key(4), model, x, guide=guide, **options)
+    evidence = draws.evidence()
+    return {
+        "annealed": evidence.lower,
+        "annealed_kind": evidence.kind.name,
+        "annealed_calls": draws.num_grads,
+    }
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class DistributedConfig:
 
     def _check_given(self) -> None:
         host, _, port = self.coordinator.rpartition(":")
-        check(host and port.isdecimal(), "coordinator", self.coordinator, "HOST:PORT")
+        check(bool(host) and port.isdecimal(), "coordinator", self.coordinator, "HOST:PORT")
         check(self.num_processes >= 1, "num_processes", self.num_processes, "at least 1")
         check(
             0 <= self.process_id < self.num_processes,
