@@ -45,9 +45,9 @@ def mesh_for_batches(batch_size: int) -> Mesh | None:
 
 
 def idle_devices(batch_size: int) -> str | None:
-    """One line for a person where a batch leaves devices idle; None where it uses all."""
+    """One line for a person where a batch leaves devices of a process alone idle; else None."""
     num_devices, used = jax.device_count(), _num_used(batch_size)
-    if used == num_devices:
+    if used == num_devices or jax.process_count() > 1:
         return None
     return (
         f"batch_size {batch_size} uses {used} of {num_devices} devices: "
