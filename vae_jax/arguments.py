@@ -26,7 +26,7 @@ from vae_jax.configs import (
 )
 from vae_jax.systems import SYSTEMS
 
-Processes = Annotated[DistributedConfig, tyro.conf.arg(name="")]
+Processes = Annotated[DistributedConfig, tyro.conf.arg(name="", help="who takes part")]
 """A field of a command whose options stand without a prefix: --distributed, --coordinator, ..."""
 
 _SYSTEM_CONFIGS = tuple(
