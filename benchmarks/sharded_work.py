@@ -23,11 +23,17 @@ DIM, SHARE_OF_INK = 784, 0.13
 
 def main(options: dict) -> None:
     """Measure everything, and print it."""
+    num_examples = options["num_steps"] * max(options["batch_sizes"])
+    num_examples = max(num_examples, options["num_images"])
     rng = np.random.default_rng(0)
-    x = (rng.random((options["num_examples"], DIM)) < SHARE_OF_INK).astype(np.uint8)
+    x = (rng.random((num_examples, DIM), np.float32) < SHARE_OF_INK).astype(np.uint8)
     system = systems.build("vae", VAEConfig(), ObservationSpec(DIM, "bernoulli"))
     rows = [
-        row(f"training, batch {size}", partial(epoch, system, x, size), options)
+        row(
+            f"training, batch {size}",
+            partial(epoch, system, x[: size * options["num_steps"]], size),
+            options,
+        )
         for size in options["batch_sizes"]
     ]
     state = training.initial_progress(jax.random.key(0), system, x).state

@@ -31,7 +31,7 @@ class Benchmark:
     Attributes:
         num_devices: virtual devices, held against one.
         batch_sizes: of training, examples per step.
-        num_examples: of an epoch; at least the largest batch.
+        num_steps: of an epoch.
         num_images: whose posteriors and evidence are computed.
         images_at_once: on each device.
         num_draws: kept draws per chain, of 16 chains.
@@ -43,7 +43,7 @@ class Benchmark:
 
     num_devices: tuple[int, ...] = (2, 8)
     batch_sizes: tuple[int, ...] = (128, 1024, 8192)
-    num_examples: int = 16384
+    num_steps: int = 8
     num_images: int = 128
     images_at_once: int = 8
     num_draws: int = 100
