@@ -8,6 +8,9 @@ from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from bayes_jax.errors import InputError
 
+Index = int | Int[Array, ""]
+"""Of an observation in the whole data set: traced where each device has observations of its own."""
+
 
 def map_observations(
     function: Callable,
@@ -15,7 +18,7 @@ def map_observations(
     data: PyTree,
     *,
     batch_size: int | None = None,
-    index_offset: int | Int[Array, ""] = 0,
+    index_offset: Index = 0,
 ) -> PyTree:
     """Call `function(key_i, data_i)` for every row of `data` and stack what it returns.
 

@@ -20,7 +20,7 @@ import numpyro.distributions as dist
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from bayes_jax.batching import check_batch, map_observations
+from bayes_jax.batching import Index, check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import log_mean_exp
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable
@@ -125,7 +125,7 @@ def disagreement(
     guide: Guide,
     num_samples: int = 100,
     batch_size: int | None = 256,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Disagreement:
     """Epistemic uncertainty: how far the weights that the data allow disagree about each x.
 

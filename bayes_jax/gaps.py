@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bayes_jax.annealing import Validation, annealed_evidence
+from bayes_jax.batching import Index
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Evidence, EvidenceKind, Gaps, mean_stderr
 from bayes_jax.families import Family, FamilyName
@@ -37,7 +38,7 @@ def inference_gaps(
     num_chains: int = 16,
     num_temperatures: int | None = None,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Gaps:
     """Approximation and amortization gap of a guide, per observation, in nats.
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from blackjax.diagnostics import psis_weights
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from bayes_jax.batching import check_batch, map_observations
+from bayes_jax.batching import Index, check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Evidence, WeightedDraws
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
@@ -59,7 +59,7 @@ def elbo(
     guide: Guide,
     num_samples: int = 100,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Evidence:
     """The guide's ELBO, E_q[log p(x, z) - log q(z | x)], for a batch of x.
 
@@ -97,7 +97,7 @@ def importance_bound(
     guide: Guide,
     num_samples: int = 50,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Evidence:
     """The importance-weighted bound log (1/K) sum_k p(x, z_k) / q(z_k | x), for a batch of x.
 
@@ -139,7 +139,7 @@ def importance_draws(
     guide: Guide,
     num_samples: int = 50,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> WeightedDraws:
     """Weighted posterior draws: the guide's draws with their log importance weights.
 
@@ -159,7 +159,7 @@ def importance_draws(
 
 
 def resample(
-    key: PRNGKeyArray, draws: WeightedDraws, *, num_draws: int, index_offset: int = 0
+    key: PRNGKeyArray, draws: WeightedDraws, *, num_draws: int, index_offset: Index = 0
 ) -> Float[Array, "batch draw latent"]:
     """Sampling importance resampling: equally weighted draws, with replacement.
 

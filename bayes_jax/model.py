@@ -138,11 +138,14 @@ def check_observations(model: LatentModel, x: PyTree) -> None:
 
     Args:
         model: the model.
-        x: a batch of observations `[batch, ...]`, concrete (not traced).
+        x: a batch of observations `[batch, ...]`. Traced ones have no values to look at: whoever
+            traces an engine checks before.
 
     Raises:
         InputError: naming the first bad row, the shapes that do not fit, or the prior.
     """
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, x))):
+        return
     _check_prior(model.prior)
     # A function that outlives the call, so that the next one traces nothing.
     _check_shapes(jax.eval_shape(_some_likelihood, model), x)

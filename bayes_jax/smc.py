@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from bayes_jax.annealing import Path, Settings, make_path, sigmoid_schedule
 from bayes_jax.annealing.chains import joint_density
-from bayes_jax.batching import check_batch, map_observations
+from bayes_jax.batching import Index, check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import (
     Evidence,
@@ -80,7 +80,7 @@ def smc_evidence(
     num_moves: int = 1,
     num_runs: int = 4,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Evidence:
     """log p(x) by tempered sequential Monte Carlo, for a batch of x.
 
@@ -144,7 +144,7 @@ def smc_runs(
     num_moves: int = 1,
     num_runs: int = 4,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Runs:
     """The runs behind `smc_evidence`, and what they cost: arguments and errors as there."""
     model, guide = compilable(model), compilable(guide)

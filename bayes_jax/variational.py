@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from bayes_jax.ascent import ascend
-from bayes_jax.batching import check_batch, map_observations
+from bayes_jax.batching import Index, check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Evidence, lower_evidence, mean_stderr
 from bayes_jax.families import Family, FamilyName, family_of, find_family
@@ -60,7 +60,7 @@ def fit_posterior(
     least_rise: float | None = 1.0,
     num_elbo_samples: int = 1000,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> FittedPosterior:
     """Maximise the ELBO of each x over one family, by Adam, until it rises no more.
 

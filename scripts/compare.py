@@ -7,11 +7,12 @@ figures, and prints the tables: mean test log p(x) in nats per image.
 """
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from vae_jax import console
-from vae_jax.configs import CompareConfig
+from vae_jax.arguments import Processes
+from vae_jax.configs import CompareConfig, DistributedConfig
 
 CONTOUR_DIM = 2  # of the decoder whose posterior quadrature integrates exactly
 
@@ -23,10 +24,12 @@ class Compare(CompareConfig):
     Attributes:
         out: folder of the report.
         overwrite: replace the comparison that is in the folder.
+        processes: who takes part.
     """
 
     out: Path = Path("runs/compare")
     overwrite: bool = False
+    processes: Processes = field(default_factory=DistributedConfig)
 
 
 def main(command: Compare) -> None:
@@ -37,6 +40,7 @@ def main(command: Compare) -> None:
     from vae_jax.comparison import certificate, exhibit, inferences, model_table, models
     from vae_jax.comparison.entrants import track
     from vae_jax.data.arrays import load
+    from vae_jax.sharding import processes
 
     start = time.perf_counter()
     console.banner(seed=command.train.seed, config=command)
@@ -44,7 +48,10 @@ def main(command: Compare) -> None:
     dataset = load(command.data_config)
     x = models.test_images(dataset, command.budget)
     asked = {field.name: getattr(command, field.name) for field in fields(CompareConfig)}
-    runs.create(command.out, asked, overwrite=command.overwrite)
+    runs.check(command.out, asked, overwrite=command.overwrite)
+    processes.wait_for_all("checked")
+    if processes.is_first():
+        runs.create(command.out, asked, overwrite=command.overwrite)
 
     key_score, key_infer, key_decoders = jax.random.split(
         models.evaluation_key(command.train.seed), 3
@@ -61,6 +68,8 @@ def main(command: Compare) -> None:
         *compare_decoders(key_decoders, scored, dataset, command, x),
         model_table.commands([seeds[0] for seeds in trained.values()], command.data_config),
     ]
+    if not processes.is_first():
+        return
     page = report.write(
         command.out,
         title=f"How good is amortized inference? {dataset.name}, {command.observation}",

@@ -11,14 +11,15 @@ converged.
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
 from vae_jax import console
-from vae_jax.configs import ConfigError, InferenceBudget
+from vae_jax.arguments import Processes
+from vae_jax.configs import ConfigError, DistributedConfig, InferenceBudget
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Infer:
         data: other images than those of the run: a data set or a path.
         data_dir: folder of the data sets; that of the run if unset.
         out: where the report goes; RUN/inference if unset.
+        processes: who takes part.
     """
 
     run: tyro.conf.Positional[Path]
@@ -56,11 +58,12 @@ class Infer:
     data: str | None = None
     data_dir: str | None = None
     out: Path | None = None
+    processes: Processes = field(default_factory=DistributedConfig)
 
     def __post_init__(self):
-        for field in ("num_temperatures", "num_draws"):
-            if getattr(self, field) < 2:
-                raise ConfigError(f"{field} is {getattr(self, field)}: expected at least 2")
+        for name in ("num_temperatures", "num_draws"):
+            if getattr(self, name) < 2:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 2")
         _ = self.budget  # checks the other counts
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}: expected at least 0")
@@ -85,8 +88,8 @@ class Infer:
 
 def main(command: Infer) -> None:
     """Run every inference the model allows, and report."""
-    from vae_jax import inference_report, latent_images, report, runs, trained
-    from vae_jax.comparison import inferences
+    from vae_jax import trained
+    from vae_jax.sharding import processes
 
     start = time.perf_counter()
     run = trained.load(command.run, script="infer.py")
@@ -96,9 +99,18 @@ def main(command: Infer) -> None:
     dataset = trained.load_data(run, name=command.data, data_dir=command.data_dir)
     x = dataset.test[: command.num_images].astype("float32")
     finished = infer(command, run.generative, x)
-    name, budget = run.config.system, command.budget
     train = infer_train(command, run.generative, dataset)
     cases = calibrate(command, run.generative)
+    if processes.is_first():
+        tell(command, run, dataset, x, finished, cases, train, start=start)
+
+
+def tell(command: Infer, run, dataset, x, finished, cases, train, *, start: float) -> None:
+    """Write the report, and print its tables."""
+    from vae_jax import inference_report, latent_images, report, runs
+    from vae_jax.comparison import inferences
+
+    name, budget = run.config.system, command.budget
     tables = inference_report.tables(name, finished, cases, train)
     images = latent_images.to_images(x, dataset.image_shape, white=dataset.spec.white)
     page = report.write(

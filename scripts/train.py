@@ -6,6 +6,7 @@ python scripts/train.py mixture --num-components 20 --out runs/mixture20
 python scripts/train.py vae --data.name mnist --train.num-epochs 50
 python scripts/train.py vae --num-seeds 4            four at once: runs/vae-seeds/seed-0 ... seed-3
 python scripts/train.py vae --learning-rates 3e-4 1e-3          two rates: runs/vae-rates/rate-0.001
+python scripts/train.py vae --distributed            one of several processes: see the README
 
 RUN/report.html has the held-out ELBO or evidence (nats per example) and the curve. The same command
 again continues a run that was killed; a finished one is shown as it is.
@@ -17,11 +18,10 @@ from vae_jax.arguments import TrainCommand, parse_train
 
 def main(command: TrainCommand) -> None:
     """Train, score on held-out images, and say where everything lies."""
-    import jax
-
-    from vae_jax import trained, training_report
+    from vae_jax import trained
     from vae_jax.data.kinds import kind_of
     from vae_jax.runs import RunConfig
+    from vae_jax.sharding import placement, processes
 
     config = RunConfig(command.name, command.system, command.train, command.data)
     console.banner(seed=command.train.seed, config=config)
@@ -31,12 +31,27 @@ def main(command: TrainCommand) -> None:
         trained.prepare(folder, config._replace(train=loop), dataset, overwrite=command.overwrite)
         for folder, loop in command.runs.items()
     ]
-    tables = {}
+    if not jobs[0].system.fit and (line := placement.idle_devices(command.train.batch_size)):
+        console.warn(line)
     options = {
         "seconds_between_checkpoints": command.checkpoint_seconds,
         "debug_nans": command.debug_nans,
     }
-    for run in train(jobs, to_tensorboard=command.tensorboard, **options):
+    finished = train(jobs, to_tensorboard=command.tensorboard, **options)
+    if processes.is_first():
+        tell(finished, dataset)
+    for script in kind.scripts[:2]:
+        console.show(f"next: python scripts/{script} {jobs[0].folder}")
+
+
+def tell(finished, dataset) -> None:
+    """Score the runs, and say where everything lies."""
+    import jax
+
+    from vae_jax import training_report
+
+    tables = {}
+    for run in finished:
         key = jax.random.key(run.config.train.seed)
         written = training_report.write(key, run, dataset)
         tables.setdefault(run.config.train.learning_rate, []).append(written.scores)
@@ -49,14 +64,13 @@ def main(command: TrainCommand) -> None:
         if len(tables) > 1:
             console.show(f"learning rate {rate:g}")
         console.print_table(training_report.over_seeds(of_seeds))
-    for script in kind.scripts[:2]:
-        console.show(f"next: python scripts/{script} {jobs[0].folder}")
 
 
 def train(jobs, *, to_tensorboard=False, **options):
     """Train what is left of the jobs under a progress bar; options of `trained.train_together`."""
     from vae_jax import tensorboard, trained
     from vae_jax.data.kinds import kind_of
+    from vae_jax.sharding import processes
 
     for job in jobs:
         announce(job)
@@ -66,7 +80,7 @@ def train(jobs, *, to_tensorboard=False, **options):
     first = min(unfinished, key=lambda job: job.num_epochs_done)
     total = len(unfinished) if first.system.fit else first.config.train.num_epochs
     together = unfinished if first.system.fit else jobs
-    folders = [job.folder for job in together if to_tensorboard]
+    folders = [job.folder for job in together if to_tensorboard and processes.is_first()]
     noun = kind_of(first.config.data).noun
     with (
         console.progress(f"training {first.config.system}", total=total) as advance,

@@ -16,8 +16,18 @@ from typing import Annotated, Any, Union
 import tyro
 
 from vae_jax import config_file, tensorboard
-from vae_jax.configs import ConfigError, DataConfig, TextConfig, TextTrainConfig, TrainConfig
+from vae_jax.configs import (
+    ConfigError,
+    DataConfig,
+    DistributedConfig,
+    TextConfig,
+    TextTrainConfig,
+    TrainConfig,
+)
 from vae_jax.systems import SYSTEMS
+
+Processes = Annotated[DistributedConfig, tyro.conf.arg(name="", help="who takes part")]
+"""A field of a command whose options stand without a prefix: --distributed, --coordinator, ..."""
 
 _SYSTEM_CONFIGS = tuple(
     Annotated[row.config, tyro.conf.subcommand(name, prefix_name=False)]
@@ -43,6 +53,7 @@ class TrainCommand:
         tensorboard: write the metrics into RUN/tensorboard too.
         checkpoint_seconds: how often the progress is saved; 0 saves every epoch.
         debug_nans: where training meets NaN, name the operation that made it.
+        processes: who takes part.
     """
 
     system: Annotated[Union[_SYSTEM_CONFIGS], tyro.conf.arg(name="")]  # noqa: UP007
@@ -55,6 +66,7 @@ class TrainCommand:
     tensorboard: bool = False
     checkpoint_seconds: float = 20.0
     debug_nans: bool = False
+    processes: Processes = field(default_factory=DistributedConfig)
 
     def __post_init__(self):
         if self.num_seeds < 1:

@@ -5,7 +5,8 @@
                                    the state belongs to, and a digest of all that
 
 Orbax alone loads flipped bits as numbers, silently; here every byte is checked before it is read. A
-checkpoint appears under its name only when it is complete and on the disk. One process writes.
+checkpoint appears under its name only when it is complete and on the disk. One process writes, be
+it one of several, and each reads by itself.
 """
 
 import hashlib
@@ -182,16 +183,14 @@ def _write(checkpoint: Path, state, about: dict) -> None:
 
 
 def _write_state(path: Path, state) -> None:
-    """By Orbax; what the disk refuses is an OSError, as everywhere.
+    """What the disk refuses is an OSError, as everywhere.
 
     Raises:
         OSError: no room, or no permission.
     """
-    from orbax.checkpoint import v1 as ocp  # a second to import
-
     _check_room(path, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
     try:
-        ocp.save(path, state)
+        _save_by_orbax(path, state)
     except ValueError as error:
         if number := re.search(r"os_error_code='(\d+)'", str(error)):
             code = int(number.group(1))
@@ -214,15 +213,49 @@ def _check_room(path: Path, num_bytes: int) -> None:
             raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _read(checkpoint: Path, abstract_state):
+def _save_by_orbax(path: Path, state) -> None:
+    from orbax.checkpoint import v1 as ocp  # a second to import
+
+    if jax.process_count() == 1:
+        ocp.save(path, state)
+        return
+    # v1 waits for all processes, whatever its options say; v0 writes the same files alone.
+    import orbax.checkpoint as v0
+
+    options = {"multiprocessing_options": v0.options.MultiprocessingOptions(**_alone())}
+    with v0.Checkpointer(v0.PyTreeCheckpointHandler(**options), **options) as checkpointer:
+        checkpointer.save(path, jax.device_get(state))
+
+
+def _load_state(path: Path, abstract):
     from orbax.checkpoint import v1 as ocp
 
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    if jax.process_count() == 1:
+        return ocp.load(path, abstract)
+    context = ocp.Context()
+    for name, value in _alone().items():
+        setattr(context.multiprocessing, name, value)
+    with context:
+        return ocp.load(path, abstract)
+
+
+def _alone() -> dict[str, Any]:
+    """Options of Orbax for a process that waits for no other."""
+    this = jax.process_index()
+    return {
+        "primary_host": this,
+        "active_processes": {this},
+        "barrier_sync_key_prefix": f"process{this}",
+    }
+
+
+def _read(checkpoint: Path, abstract_state):
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding),
         abstract_state,
     )
-    state = ocp.load(checkpoint / "state", abstract)
+    state = _load_state(checkpoint / "state", abstract)
     # Orbax commits its arrays to a device, and what was compiled for uncommitted ones would compile
     # again for them: hence through the host.
     return jax.tree.map(lambda leaf: jnp.array(jax.device_get(leaf)), state)

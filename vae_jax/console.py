@@ -33,6 +33,7 @@ _ADVICE = {
 
 _PLAIN_WIDTH = 160  # of tables where there is no terminal
 _live_bars: list = []  # the progress display on the screen, if any
+_is_quiet = False  # where another process speaks
 
 
 def run_script(
@@ -54,7 +55,10 @@ def run_script(
     try:
         parsed = parse(command, args) if isinstance(command, type) else command(args)
         compile_cache.activate()
-        sys.exit(main(parsed) or 0)
+        _join(parsed)
+        code = main(parsed) or 0
+        _part(parsed)
+        sys.exit(code)
     except KeyboardInterrupt:
         message("interrupted")
         sys.exit(INTERRUPTED)
@@ -94,14 +98,26 @@ def banner(*, seed: int, config: Any) -> None:
         )
 
 
+def hush(is_quiet: bool) -> None:
+    """Say no more than errors, or speak again: of several processes one speaks.
+
+    Args:
+        is_quiet: whether another process says the rest.
+    """
+    global _is_quiet
+    _is_quiet = is_quiet
+
+
 def show(text: str) -> None:
     """One line of what was asked for, to standard output."""
-    print(text, flush=True)
+    if not _is_quiet:
+        print(text, flush=True)
 
 
 def message(text: str) -> None:
     """One line about the work, to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    if not _is_quiet:
+        print(text, file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
@@ -111,6 +127,8 @@ def warn(text: str) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table to standard output."""
+    if _is_quiet:
+        return
     from rich.console import Console
     from rich.table import Table as RichTable
 
@@ -142,7 +160,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[..
     Yields:
         `advance(num=1, *, note="")`, to call after so many steps.
     """
-    draw = _bar if sys.stderr.isatty() else _lines
+    draw = _bar if sys.stderr.isatty() and not _is_quiet else _lines
     with draw(description, total) as advance:
         yield advance
 
@@ -209,8 +227,29 @@ def _lines(description: str, total: int | None) -> Iterator[Callable[..., None]]
     message(line(latest))
 
 
+def _join(parsed: Any) -> None:
+    """Be one of several processes where the command says so, before anything uses jax."""
+    if _is_distributed(parsed):
+        from vae_jax.sharding import processes
+
+        processes.start(parsed.processes)
+        hush(not processes.is_first())
+
+
+def _part(parsed: Any) -> None:
+    """Leave together: the first process may have something to write still."""
+    if _is_distributed(parsed):
+        from vae_jax.sharding import processes
+
+        processes.wait_for_all("done")
+
+
+def _is_distributed(parsed: Any) -> bool:
+    return hasattr(parsed, "processes") and parsed.processes.distributed
+
+
 def _exit_with(error: Exception | str, code: int) -> NoReturn:
-    message(f"error: {' '.join(str(error).split())}")
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     sys.exit(code)
 
 

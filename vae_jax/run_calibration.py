@@ -10,6 +10,7 @@ from bayes_jax.calibration import Calibration, simulation_based_calibration
 from bayes_jax.noise import independent_draws
 from vae_jax.comparison import methods
 from vae_jax.configs import InferenceBudget
+from vae_jax.sharding.observations import gathering
 
 NUM_GUIDE_DRAWS = 320
 # Apart from the keys that the inferences of a run take from the same parent.
@@ -78,5 +79,6 @@ def _from_guide(guide, key, x):
 
 
 def _from_chains(model, guide, batch_size, key, x):
-    draws = sample_posterior(key, model, x, guide=guide, batch_size=batch_size, **MCMC)
+    sample = gathering(sample_posterior)
+    draws = sample(key, model, x, guide=guide, batch_size=batch_size, **MCMC)
     return draws.pooled(every=EVERY)

@@ -1,7 +1,8 @@
 """Training runs on the disk: begin one, go on where it stopped, load what it became.
 
 A run folder is written from the first finished epoch on: input that cannot be trained on leaves no
-trace. Its checkpoints hold the loop's `Progress`, so that one file serves resuming and using.
+trace. Its checkpoints hold the loop's `Progress`, so that one file serves resuming and using. Of
+several processes the first alone writes; all read what it wrote.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from vae_jax.data.text import TextDataset
 from vae_jax.interruption import Interrupted, deferred
 from vae_jax.records import config_hash, from_dict, to_plain
 from vae_jax.runs import CHECKPOINTS, METRICS, RunConfig
+from vae_jax.sharding import processes
 from vae_jax.systems.base import System, observing, training_data
 from vae_jax.training import EpochReport, NonFiniteError, Progress
 
@@ -122,17 +124,22 @@ def prepare(
 
     Raises:
         InputError: a folder of another run, a system that does not fit the data, no checkpoint
-            that is intact.
+            that is intact, processes that see different ones.
     """
     folder = Path(folder).absolute()
     system = observing(systems.build(config.system, config.config, dataset.spec), dataset.observe)
     goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
     progress, damaged = None, {}
     if goes_on:
-        checkpoints.sweep(folder / CHECKPOINTS)
+        if processes.is_first():
+            checkpoints.sweep(folder / CHECKPOINTS)
+        processes.wait_for_all("swept")
         seen = kind_of(config.data).describe(dataset)
         progress, damaged = _restore(folder, system, seen)
-    return Job(folder, config, dataset, system, progress, overwrite, damaged)
+    job = Job(folder, config, dataset, system, progress, overwrite, damaged)
+    # Nothing is written before all have looked.
+    processes.check_same(job.num_epochs_done, f"the last checkpoint of {folder}")
+    return job
 
 
 def train(
@@ -176,6 +183,7 @@ def train_together(
     if unfinished := [job for job in jobs if not job.is_finished]:
         together = unfinished if jobs[0].system.fit else jobs
         _train_jobs(together, on_epoch, seconds_between_checkpoints, debug_nans)
+    processes.wait_for_all("trained")
     return [load(job.folder) for job in jobs]
 
 
@@ -271,7 +279,8 @@ def _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop, debug_nans) 
                 record(report)
         if on_epoch:
             on_epoch(reports)
-        if number := asked_to_stop():
+        # A signal may reach the processes in different epochs: they stop in the same one.
+        if number := processes.largest(asked_to_stop() or 0):
             _stop(jobs, reports, number)
 
     first = jobs[0]
@@ -316,6 +325,8 @@ def _content(config: RunConfig, dataset: Dataset | TextDataset) -> dict:
 
 def _recorder(job: Job, seconds_between):
     """Write what an epoch gave; the first one begins the folder."""
+    if not processes.is_first():
+        return lambda report: None
     first, last_saved = job.num_epochs_done + 1, time.monotonic()
 
     def record(report: EpochReport) -> None:
@@ -341,6 +352,8 @@ def _rewind_metrics(folder: Path, epoch: int) -> None:
 
 
 def _save(job: Job, progress: Progress) -> None:
+    if not processes.is_first():
+        return
     checkpoints.save(
         job.folder / CHECKPOINTS,
         int(progress.epoch),

@@ -22,7 +22,7 @@ from bayes_jax.annealing.path import Path
 from bayes_jax.annealing.pilot import make_path
 from bayes_jax.annealing.schedules import check_schedule
 from bayes_jax.annealing.settings import Settings
-from bayes_jax.batching import check_batch, map_observations, map_rows
+from bayes_jax.batching import Index, check_batch, map_observations, map_rows
 from bayes_jax.errors import InputError
 from bayes_jax.hamiltonian import Point
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
@@ -63,7 +63,7 @@ def init(
     settings: Settings,
     guide: Guide | None = None,
     z: Float[Array, "batch latent"] | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Chains:
     """Find the path of each x and put its chains at the start.
 

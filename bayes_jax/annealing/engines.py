@@ -16,7 +16,7 @@ from bayes_jax.annealing.chains import (
 from bayes_jax.annealing.moves import NUM_LEAPFROGS
 from bayes_jax.annealing.pilot import make_path
 from bayes_jax.annealing.settings import Schedule, make_settings
-from bayes_jax.batching import check_batch, map_observations
+from bayes_jax.batching import Index, check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import (
     Evidence,
@@ -42,7 +42,7 @@ def annealed_evidence(
     transition: str = "hmc",
     num_leapfrogs: int = NUM_LEAPFROGS,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Evidence:
     """log p(x) from below by annealed importance sampling, for a batch of x.
 
@@ -101,7 +101,7 @@ def annealed_draws(
     transition: str = "hmc",
     num_leapfrogs: int = NUM_LEAPFROGS,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> WeightedDraws:
     """Where the annealed chains end, weighted: arguments and errors as in `annealed_evidence`.
 
@@ -137,7 +137,7 @@ def evidence_sandwich(
     transition: str = "hmc",
     num_leapfrogs: int = NUM_LEAPFROGS,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Evidence:
     """log p(x) from both sides, for pairs (z, x) that were simulated from the model.
 
@@ -198,7 +198,7 @@ def reverse_evidence(
     schedule: Schedule = "sigmoid",
     num_leapfrogs: int = NUM_LEAPFROGS,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Evidence:
     """log p(x) by walks back from long HMC: an estimate, for real x that have no exact z.
 

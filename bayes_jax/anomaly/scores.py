@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bayes_jax.annealing import annealed_evidence
-from bayes_jax.batching import check_batch, map_observations
+from bayes_jax.batching import Index, check_batch, map_observations
 from bayes_jax.ensemble import disagreement
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import EvidenceKind
@@ -78,7 +78,7 @@ def reconstruction(
     guide: Guide,
     num_samples: int = 100,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Scores:
     """-E_q[log p(x | z)], over fresh draws of z: the -ELBO without its KL(q(z | x) || p(z)).
 
@@ -125,7 +125,7 @@ def likelihood_regret(
     guide: Guide,
     num_samples: int = 1000,
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
     **options,
 ) -> Scores:
     """ELBO of the best q* of this x minus that of the guide: what amortization loses on x.

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from bayes_jax.batching import check_batch, map_observations, map_rows
+from bayes_jax.batching import Index, check_batch, map_observations, map_rows
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws
 from bayes_jax.mcmc import adaptation, hmc, nuts
@@ -85,7 +85,7 @@ def init(
     starts: Starts,
     *,
     settings: Settings,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Chains:
     """Put the chains where they start.
 

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from bayes_jax.batching import check_batch, map_observations
+from bayes_jax.batching import Index, check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws
 from bayes_jax.mcmc import hmc
@@ -60,7 +60,7 @@ def sample_posterior(
     force_dtype: ForceDtype = "float32",
     whiten: Whitening = "moments",
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Draws:
     """Draw from p(z | x) for every x of a batch.
 
@@ -134,7 +134,7 @@ def sample_batch(
     num_leapfrogs: int = hmc.NUM_LEAPFROGS,
     force_dtype: ForceDtype = "float32",
     batch_size: int | None = None,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Draws:
     """Draw from exp(log_density(z, datum)) for every datum of a batch.
 
@@ -183,7 +183,7 @@ def posterior_starts(
     *,
     guide: Guide | None = None,
     num_chains: int = 16,
-    index_offset: int = 0,
+    index_offset: Index = 0,
 ) -> Starts:
     """Where `sample_posterior` starts its chains: what `mcmc.init` takes.
 

@@ -115,9 +115,9 @@ def test_a_bad_number_stops_its_epoch_and_is_named(system, places, clean, count)
 def test_no_chunk_is_sent_after_the_one_that_was_on_its_way(system, places, monkeypatch):
     firsts, train_chunk = [], streaming._train_chunk
 
-    def watched(states, keys, chunk, rates, active, first, num, *, step):
+    def watched(states, keys, chunk, rates, active, first, num, **options):
         firsts.append(first)
-        return train_chunk(states, keys, chunk, rates, active, first, num, step=step)
+        return train_chunk(states, keys, chunk, rates, active, first, num, **options)
 
     monkeypatch.setattr(streaming, "_train_chunk", watched)
     config = TrainConfig(num_epochs=4, batch_size=8, stream_steps=1)

@@ -1,7 +1,7 @@
 """The ways to p(z | x) and p(x) that are compared, each a function `(key, setting, x) -> Outcome`.
 
 The same function runs on test images and on images simulated from the model, where the true z is
-known and coverage can be measured.
+known and coverage can be measured. Where there are several devices, the engines share the images.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,7 @@ from bayes_jax.families import FAMILIES
 from bayes_jax.smc import smc_runs
 from bayes_jax.variational import FittedPosterior, guides_family, sample_fitted
 from vae_jax.configs import InferenceBudget
+from vae_jax.sharding.observations import gathering
 
 NUM_SEMI_AMORTIZED_STEPS = 10
 NUM_COVERAGE_DRAWS = 1000
@@ -164,7 +165,7 @@ def _quadrature(key, setting: Setting, x) -> Outcome:
 
 
 def _amortized(key, setting: Setting, x) -> Outcome:
-    draws = importance_draws(
+    draws = gathering(importance_draws)(
         key,
         setting.model,
         x,
@@ -188,7 +189,7 @@ def _semi_amortized(key, setting: Setting, x) -> Outcome:
 
 def _fitted(key, setting: Setting, x, *, family, num_steps: int = 500) -> Outcome:
     key_fit, key_draws = jax.random.split(key)
-    fitted = fit_posterior(
+    fitted = gathering(fit_posterior)(
         key_fit,
         setting.model,
         x,
@@ -211,7 +212,7 @@ def _fitted(key, setting: Setting, x, *, family, num_steps: int = 500) -> Outcom
 
 
 def _importance(key, setting: Setting, x, *, num_samples: int) -> Outcome:
-    draws = importance_draws(
+    draws = gathering(importance_draws)(
         key,
         setting.model,
         x,
@@ -223,7 +224,7 @@ def _importance(key, setting: Setting, x, *, num_samples: int) -> Outcome:
 
 
 def _annealed(key, setting: Setting, x, *, from_guide: bool) -> Outcome:
-    draws = annealed_draws(key, setting.model, x, **_anneal_options(setting, from_guide))
+    draws = gathering(annealed_draws)(key, setting.model, x, **_anneal_options(setting, from_guide))
     return Outcome(
         evidence=draws.evidence(),
         mean=draws.mean(),
@@ -232,7 +233,7 @@ def _annealed(key, setting: Setting, x, *, from_guide: bool) -> Outcome:
 
 
 def _smc(key, setting: Setting, x) -> Outcome:
-    runs = smc_runs(
+    runs = gathering(smc_runs)(
         key,
         setting.model,
         x,
@@ -245,7 +246,7 @@ def _smc(key, setting: Setting, x) -> Outcome:
 
 def _both_sides(key, setting: Setting, z, x, *, from_guide: bool) -> Validation:
     options = _anneal_options(setting, from_guide)
-    evidence = evidence_sandwich(key, setting.model, z, x, **options)
+    evidence = gathering(evidence_sandwich)(key, setting.model, z, x, **options)
     return certify(evidence, z, x, confidence=CONFIDENCE)
 
 
@@ -263,7 +264,7 @@ def _anneal_options(setting: Setting, from_guide: bool) -> dict:
 
 def _hmc(key, setting: Setting, x, *, kernel: str = "hmc") -> Outcome:
     budget = setting.budget
-    draws = sample_posterior(
+    draws = gathering(sample_posterior)(
         key,
         setting.model,
         x,

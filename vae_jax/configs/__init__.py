@@ -13,6 +13,7 @@ from vae_jax.configs.checks import ConfigError
 from vae_jax.configs.comparison import CompareConfig, InferenceBudget
 from vae_jax.configs.data import REPRESENTATIONS, DataConfig, Head, ObservationSpec, Track
 from vae_jax.configs.deep_latent import DeepLatentConfig
+from vae_jax.configs.distributed import DistributedConfig
 from vae_jax.configs.exact import (
     FactorAnalysisConfig,
     HMMConfig,
@@ -57,6 +58,7 @@ __all__ = [
     "ConfigError",
     "DataConfig",
     "DeepLatentConfig",
+    "DistributedConfig",
     "FactorAnalysisConfig",
     "GANConfig",
     "HMMConfig",

@@ -1,7 +1,9 @@
 """Whole epochs as one compiled call: of training, of validation, for one seed or many.
 
 The data stay on the device (uint8 stays uint8 there). Batches have a fixed size: every epoch draws
-a new permutation and leaves out its remainder, which is another one each time.
+a new permutation and leaves out its remainder, which is another one each time. On a mesh, state and
+data lie on every device and each batch is spread over all: the gradients of its parts are averaged
+where XLA sees fit. Batches and noise are those of one device.
 """
 
 from collections.abc import Callable
@@ -10,8 +12,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
+from vae_jax.sharding import placement
 from vae_jax.systems.base import System
 
 EVALUATION_BATCH = 1000
@@ -43,7 +47,7 @@ def initial_state(key: PRNGKeyArray, data: Any, *, init: Callable) -> PyTree:
     return init(key, data)
 
 
-@partial(jax.jit, static_argnames=("step", "batch_size"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("step", "batch_size", "mesh"), donate_argnums=0)
 def train_epoch(
     state: PyTree,
     key: PRNGKeyArray,
@@ -52,6 +56,7 @@ def train_epoch(
     *,
     step: Callable,
     batch_size: int,
+    mesh: Mesh | None = None,
 ) -> tuple[PyTree, dict, Array]:
     """One pass over the data in a new order, as one compiled scan; the remainder is left out.
 
@@ -62,6 +67,7 @@ def train_epoch(
         learning_rate: of every step.
         step: the system's.
         batch_size: examples per step.
+        mesh: the devices that each batch is spread over; None for the one there is.
 
     Returns:
         The new state, the means of the steps' metrics, and whether all of the state is finite.
@@ -71,7 +77,7 @@ def train_epoch(
 
     def one_step(state, inputs):
         index, rows = inputs
-        batch = _take(data, rows)
+        batch = _take(data, rows, mesh)
         key_step = jax.random.fold_in(key_steps, index)
         return step(state, key_step, batch, learning_rate=learning_rate)
 
@@ -80,7 +86,7 @@ def train_epoch(
     return state, jax.tree.map(jnp.mean, metrics), all_finite(state)
 
 
-@partial(jax.jit, static_argnames=("step", "batch_size"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("step", "batch_size", "mesh"), donate_argnums=0)
 def train_epochs(
     states: PyTree,
     keys: Key[Array, " seed"],
@@ -90,6 +96,7 @@ def train_epochs(
     *,
     step: Callable,
     batch_size: int,
+    mesh: Mesh | None = None,
 ) -> tuple[PyTree, dict, Bool[Array, " seed"]]:
     """`train_epoch` of many seeds or learning rates of one system at once.
 
@@ -101,16 +108,18 @@ def train_epochs(
         active: False keeps a seed's state as it is.
         step: the system's.
         batch_size: examples per step and seed.
+        mesh: the devices that each batch is spread over; None for the one there is.
 
     Returns:
         As `train_epoch`, leaves `[seed, ...]`.
     """
+    options = {"step": step, "batch_size": batch_size, "mesh": mesh}
 
     def one(state, key, learning_rate, active):
-        new, *rest = train_epoch(state, key, data, learning_rate, step=step, batch_size=batch_size)
+        new, *rest = train_epoch(state, key, data, learning_rate, **options)
         return keep_inactive(new, state, active, num_seeds=len(keys)), *rest
 
-    return over_seeds(one, states, keys, learning_rates, active)
+    return placement.everywhere(over_seeds(one, states, keys, learning_rates, active), mesh)
 
 
 @partial(jax.jit, static_argnames=("num_examples", "batch_size"))
@@ -145,9 +154,14 @@ def evaluate(
     return _evaluate(state, key, data, evaluate=system.evaluate, batch_size=batch_size)
 
 
-@partial(jax.jit, static_argnames="evaluate")
+@partial(jax.jit, static_argnames=("evaluate", "mesh"))
 def evaluate_seeds(
-    states: PyTree, keys: Key[Array, " seed"], data: Any, *, evaluate: Callable
+    states: PyTree,
+    keys: Key[Array, " seed"],
+    data: Any,
+    *,
+    evaluate: Callable,
+    mesh: Mesh | None = None,
 ) -> dict[str, Float[Array, "seed num"]]:
     """`evaluate` of many seeds at once.
 
@@ -156,12 +170,14 @@ def evaluate_seeds(
         keys: `[seed]`.
         data: `[num, ...]`, shared.
         evaluate: the system's.
+        mesh: the devices that examples are spread over; None for the one there is.
     """
+    options = {"evaluate": evaluate, "batch_size": EVALUATION_BATCH, "mesh": mesh}
 
     def one(state, key):
-        return _evaluate(state, key, data, evaluate=evaluate, batch_size=EVALUATION_BATCH)
+        return _evaluate(state, key, data, **options)
 
-    return over_seeds(one, states, keys)
+    return placement.everywhere(over_seeds(one, states, keys), mesh)
 
 
 def over_seeds(function: Callable, *stacked: PyTree) -> PyTree:
@@ -199,8 +215,8 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves] or [True]))
 
 
-@partial(jax.jit, static_argnames=("evaluate", "batch_size"))
-def _evaluate(state, key, data, *, evaluate, batch_size):
+@partial(jax.jit, static_argnames=("evaluate", "batch_size", "mesh"))
+def _evaluate(state, key, data, *, evaluate, batch_size, mesh=None):
     num_examples = jax.tree.leaves(data)[0].shape[0]
     num_batches = -(-num_examples // batch_size)
     batch_size = -(-num_examples // num_batches)
@@ -209,7 +225,7 @@ def _evaluate(state, key, data, *, evaluate, batch_size):
 
     def one_batch(inputs):
         index, rows = inputs
-        return evaluate(state, jax.random.fold_in(key, index), _take(data, rows))
+        return evaluate(state, jax.random.fold_in(key, index), _take(data, rows, mesh))
 
     inputs = jnp.arange(num_batches), rows.reshape(num_batches, batch_size)
     metrics = jax.lax.map(one_batch, inputs)
@@ -225,5 +241,7 @@ def _plan(key, num_examples, batch_size):
     return order.reshape(num_steps, batch_size), key_steps
 
 
-def _take(data, rows):
-    return as_float(jax.tree.map(lambda leaf: leaf[rows], data))
+def _take(data, rows, mesh):
+    rows = placement.spread(rows, mesh)
+    batch = jax.tree.map(lambda leaf: leaf[rows], data)
+    return as_float(placement.spread(batch, mesh))

@@ -1,7 +1,8 @@
 """The loop: epochs until the validation objective stops improving, for one seed or many at once.
 
 The epoch and step numbers are the only clock (keys are folded from them), so a resumed run repeats
-an unbroken one bit by bit on the same machine. Inside, everything is stacked over seeds.
+an unbroken one bit by bit on the same machine. Inside, everything is stacked over seeds, and lies
+on every device that a batch is spread over.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from bayes_jax.errors import InputError
 from bayes_jax.model import check_density, check_observations
 from vae_jax import schedules
 from vae_jax.configs import TrainConfig
+from vae_jax.sharding import placement
 from vae_jax.systems.base import System, training_data
 from vae_jax.training import epochs, postmortem, streaming
 from vae_jax.training.results import (
@@ -61,7 +63,8 @@ def fit(
         The best state and the history.
 
     Raises:
-        InputError: data that cannot be used, or fewer examples than one batch.
+        InputError: data that cannot be used, fewer examples than one batch, or a batch that the
+            devices of several processes do not divide.
         NonFiniteError: a metric or the state stopped being finite: in which step, and what; it
             carries the result up to the last good epoch.
     """
@@ -126,11 +129,15 @@ def fit_seeds(
             f"batch_size is {config.batch_size}, the training data hold {num_examples} examples: "
             f"expected a batch_size of at most {num_examples}"
         )
-    progress = _start(keys, system, train, validation, config, resume_from)
+    mesh = placement.mesh_for_batches(config.batch_size)
+    progress = _start(keys, system, train, validation, config, resume_from, mesh)
+    validation = placement.replicate(validation, mesh)
+    if is_on_device:
+        train = placement.replicate(train, mesh)
     first_rates = learning_rates or [config.learning_rate] * len(keys)
     loops = [replace(config, learning_rate=rate) for rate in first_rates]
     progress, history, faults = _fit_epochs(
-        keys, system, train, validation, loops, on_epoch, progress, debug_nans
+        keys, system, train, validation, loops, on_epoch, progress, mesh, debug_nans
     )
     seconds = (time.perf_counter() - start) / len(keys)
     results = tuple(
@@ -141,7 +148,7 @@ def fit_seeds(
     return results
 
 
-def _start(keys, system, train, validation, config, resume_from) -> Progress:
+def _start(keys, system, train, validation, config, resume_from, mesh) -> Progress:
     with _home(system, config):
         each = [
             stands or initial_progress(key, system, train)
@@ -152,10 +159,14 @@ def _start(keys, system, train, validation, config, resume_from) -> Progress:
         if system.observe is None:
             splits = {"train": train["x"] if system.is_indexed else train} | splits
         _check_support(system, each[0].state, splits)
-    return _stack(each)
+    stacked = _stack(each)
+    return stacked._replace(
+        state=placement.replicate(stacked.state, mesh),
+        best_state=placement.replicate(stacked.best_state, mesh),
+    )
 
 
-def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress, debug_nans):
+def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress, mesh, debug_nans):
     """The last progress, the history of each seed, and index -> fault of those that went wrong."""
     config = loops[0]  # they differ in their rates alone
     of_run = jax.vmap(epochs.split_key)(keys)
@@ -168,7 +179,7 @@ def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress, debu
         epoch_start = time.perf_counter()
         before = jax.tree.map(jnp.copy, progress.state)  # an epoch takes over the memory of its own
         state, is_good, *means = _one_epoch(
-            progress, active, of_run, system, train, validation, loops
+            progress, active, of_run, system, train, validation, loops, mesh
         )
         if found := _faults(progress, active, is_good, *means):
             explain = partial(_explain, before, progress, of_run, system, train, loops, debug_nans)
@@ -188,7 +199,7 @@ def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress, debu
     return progress, history, faults
 
 
-def _one_epoch(progress, active, of_run, system, train, validation, loops):
+def _one_epoch(progress, active, of_run, system, train, validation, loops, mesh):
     """The new state, whether it is finite, and the means of training and validation."""
     numbers, config = progress.epoch + 1, loops[0]
     train_epochs = epochs.train_epochs
@@ -202,8 +213,11 @@ def _one_epoch(progress, active, of_run, system, train, validation, loops):
         active,
         step=system.step,
         batch_size=config.batch_size,
+        mesh=mesh,
     )
-    values = epochs.evaluate_seeds(state, of_run.validation, validation, evaluate=system.evaluate)
+    values = epochs.evaluate_seeds(
+        state, of_run.validation, validation, evaluate=system.evaluate, mesh=mesh
+    )
     return (
         state,
         np.asarray(is_good),
@@ -287,7 +301,7 @@ def _explain(before, progress, of_run, system, train, loops, debug_nans, index, 
         fault = postmortem.examine(
             _of_seed(before, index),
             jax.random.fold_in(of_run.epochs[index], number),
-            train,
+            placement.local(train),
             schedules.learning_rate(loops[index], number),
             step=system.step,
             batch_size=loops[index].batch_size,
@@ -366,7 +380,7 @@ def _stack(each: Sequence[Progress]) -> Progress:
 
 
 def _of_seed(stacked, index: int):
-    return jax.tree.map(lambda leaf: leaf[index], stacked)
+    return jax.tree.map(lambda leaf: placement.local(leaf)[index], stacked)
 
 
 def _summaries(metrics, summarise) -> list[dict]:

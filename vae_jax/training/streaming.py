@@ -2,7 +2,8 @@
 
 While the steps of one chunk are made, the next is gathered and sent. Order, noise and steps are
 those of data that lie on the device, and so are the results, up to rounding. Where a number is not
-finite, no chunk follows the one that is on its way by then.
+finite, no chunk follows the one that is on its way by then. Of several processes, each gathers and
+sends the examples of its own devices.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from vae_jax.sharding import placement
 from vae_jax.training import epochs
 
 
@@ -27,6 +30,7 @@ def train_epochs(
     step: Callable,
     batch_size: int,
     stream_steps: int,
+    mesh: Mesh | None = None,
 ) -> tuple[PyTree, dict, Bool[Array, " seed"]]:
     """What `epochs.train_epochs` does, from data on the host.
 
@@ -39,6 +43,7 @@ def train_epochs(
         step: the system's.
         batch_size: examples per step and seed.
         stream_steps: most steps whose examples are sent at once.
+        mesh: the devices that each batch is spread over; None for the one there is.
 
     Returns:
         As `epochs.train_epochs`.
@@ -49,13 +54,13 @@ def train_epochs(
     num_steps = order.shape[1]
     totals = []
     for first, rows in _chunks(order, stream_steps):
-        chunk = jax.device_put(jax.tree.map(lambda leaf, rows=rows: leaf[rows], data))
+        chunk = placement.gather_rows(data, rows, mesh)
         # No third chunk before the first is used up; none at all where nobody could use it.
         if totals and not np.any(active & _all_finite(totals[-1])):
             break
         num = min(num_steps - first, rows.shape[1])
         states, total = _train_chunk(
-            states, key_steps, chunk, learning_rates, active, first, num, step=step
+            states, key_steps, chunk, learning_rates, active, first, num, step=step, mesh=mesh
         )
         totals.append(total)
     means = jax.tree.map(lambda *parts: sum(parts) / num_steps, *totals)
@@ -63,7 +68,8 @@ def train_epochs(
 
 
 def _all_finite(totals) -> Bool[np.ndarray, " seed"]:
-    return np.all([np.isfinite(np.asarray(total)) for total in jax.tree.leaves(totals)], axis=0)
+    leaves = jax.tree.leaves(placement.local(totals))
+    return np.all([np.isfinite(np.asarray(leaf)) for leaf in leaves], axis=0)
 
 
 def _chunks(order: Int[np.ndarray, "seed step batch"], most: int):
@@ -79,8 +85,8 @@ def _chunks(order: Int[np.ndarray, "seed step batch"], most: int):
         yield first, order[:, steps[first : first + size]]
 
 
-@partial(jax.jit, static_argnames="step", donate_argnums=0)
-def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *, step):
+@partial(jax.jit, static_argnames=("step", "mesh"), donate_argnums=0)
+def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *, step, mesh):
     """`num` steps of every seed from step `first` on, and the sums of their metrics."""
 
     def one(state, key_steps, batches, learning_rate, active):
@@ -90,9 +96,9 @@ def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *
             return state, jax.tree.map(jnp.add, total, metrics)
 
         def run_step(state, index):
-            batch = epochs.as_float(jax.tree.map(lambda leaf: leaf[index], batches))
+            batch = placement.spread(jax.tree.map(lambda leaf: leaf[index], batches), mesh)
             key_step = jax.random.fold_in(key_steps, first + index)
-            return step(state, key_step, batch, learning_rate=learning_rate)
+            return step(state, key_step, epochs.as_float(batch), learning_rate=learning_rate)
 
         _, shapes = jax.eval_shape(run_step, state, 0)
         none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -100,4 +106,5 @@ def _train_chunk(states, key_steps, chunk, learning_rates, active, first, num, *
         return epochs.keep_inactive(new, state, active, num_seeds=num_seeds), total
 
     num_seeds = len(key_steps)
-    return epochs.over_seeds(one, states, key_steps, chunk, learning_rates, active)
+    done = epochs.over_seeds(one, states, key_steps, chunk, learning_rates, active)
+    return placement.everywhere(done, mesh)

@@ -1,0 +1,79 @@
+"""Several processes of one run: start them, and keep them together.
+
+Every process runs the whole script on the same arguments, and the devices of all form one mesh.
+Process 0 alone prints and writes. `bayes_jax` is imported late: BlackJAX computes something when it
+is, and then the processes could not join any more.
+"""
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from vae_jax.configs import ConfigError, DistributedConfig
+
+
+def start(config: DistributedConfig) -> None:
+    """Join the other processes, if the config asks for it; before jax has computed anything.
+
+    Args:
+        config: who is who; where it does not say, the environment does (Slurm, Open MPI, GKE,
+            Cloud TPU).
+
+    Raises:
+        ConfigError: an environment that says nothing, or jax in use already.
+    """
+    if not config.distributed:
+        return
+    # A service for clusters that preempt would swallow SIGTERM, which we obey.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(config.coordinator, config.num_processes, config.process_id)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"distributed: {error}; expected Slurm, Open MPI, GKE or Cloud TPU, or coordinator, "
+            "num_processes and process_id"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this process prints and writes: one of several does."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Go on when every process has come here, so that what was written before can be read.
+
+    Args:
+        name: of the place, the same for all.
+    """
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def largest(number: int) -> int:
+    """The largest of the numbers that the processes call this with: all go the same way.
+
+    Args:
+        number: of this process.
+    """
+    if jax.process_count() == 1:
+        return number
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def check_same(number: int, what: str) -> None:
+    """Refuse to go on from different places.
+
+    Args:
+        number: of this process.
+        what: it counts.
+
+    Raises:
+        InputError: in every process, where one has another number.
+    """
+    from bayes_jax.errors import InputError
+
+    if largest(number) != -largest(-number):
+        raise InputError(
+            f"{what} is not the same in all processes: expected folders that all of them share"
+        )
