@@ -115,7 +115,7 @@ def test_orbax_has_one_door():
         for module, tree in parse_modules(*PACKAGES, "scripts").items()
         if "orbax" in map(top, imports(tree))
     }
-    assert users == {"vae_jax.checkpoints"}
+    assert users == {"vae_jax.state_files"}
 
 
 def test_there_are_no_import_circles():

@@ -12,7 +12,6 @@ it one of several, and each reads by itself.
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -24,10 +23,11 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from bayes_jax.errors import InputError
+from vae_jax import state_files
 
 MANIFEST = "manifest.json"
 
-_MOST_BESIDE_STATE = 2**16  # bytes of Orbax's own files and of the manifest
+_STATE = "state"  # the folder that Orbax wrote
 _WRITING = ".writing-"  # begins the name of a folder that is not complete
 _ADVICE = "an older step is used where there is one, else train again"
 
@@ -116,7 +116,7 @@ def restore(folder: str | Path, abstract_state: PyTree, *, step: int | None = No
     checkpoint = folder / str(step)
     manifest = _checked_manifest(checkpoint)
     _check_leaves(checkpoint, manifest["leaves"], _describe(abstract_state))
-    return _read(checkpoint, abstract_state)
+    return state_files.read(checkpoint / _STATE, abstract_state)
 
 
 def find(folder: str | Path) -> Found:
@@ -173,92 +173,13 @@ def _steps(folder: Path) -> list[int]:
 def _write(checkpoint: Path, state, about: dict) -> None:
     state = jax.tree.map(jnp.asarray, state)
     checkpoint.mkdir()
-    _write_state(checkpoint / "state", state)
+    state_files.write(checkpoint / _STATE, state)
     files = {name: _digest(checkpoint / name) for name in _files(checkpoint)}
     manifest = {"files": files, "leaves": _describe(state), "about": about}
     signed = manifest | {"sha256": _signature(manifest)}
     (checkpoint / MANIFEST).write_text(json.dumps(signed, indent=1))
     for path in [*checkpoint.rglob("*"), checkpoint]:
         _sync(path)
-
-
-def _write_state(path: Path, state) -> None:
-    """What the disk refuses is an OSError, as everywhere.
-
-    Raises:
-        OSError: no room, or no permission.
-    """
-    _check_room(path, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
-    try:
-        _save_by_orbax(path, state)
-    except ValueError as error:
-        if number := re.search(r"os_error_code='(\d+)'", str(error)):
-            code = int(number.group(1))
-            raise OSError(code, os.strerror(code), str(path)) from error
-        raise
-
-
-def _check_room(path: Path, num_bytes: int) -> None:
-    """Reserve so much for a moment: threads that meet a full disk fill the screen with tracebacks.
-
-    Raises:
-        OSError: the disk has no room, or the user has none left.
-    """
-    if not hasattr(os, "posix_fallocate"):  # not on macOS
-        return
-    with tempfile.TemporaryFile(dir=path.parent) as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, num_bytes + _MOST_BESIDE_STATE)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _save_by_orbax(path: Path, state) -> None:
-    from orbax.checkpoint import v1 as ocp  # a second to import
-
-    if jax.process_count() == 1:
-        ocp.save(path, state)
-        return
-    # v1 waits for all processes, whatever its options say; v0 writes the same files alone.
-    import orbax.checkpoint as v0
-
-    options = {"multiprocessing_options": v0.options.MultiprocessingOptions(**_alone())}
-    with v0.Checkpointer(v0.PyTreeCheckpointHandler(**options), **options) as checkpointer:
-        checkpointer.save(path, jax.device_get(state))
-
-
-def _load_state(path: Path, abstract):
-    from orbax.checkpoint import v1 as ocp
-
-    if jax.process_count() == 1:
-        return ocp.load(path, abstract)
-    context = ocp.Context()
-    for name, value in _alone().items():
-        setattr(context.multiprocessing, name, value)
-    with context:
-        return ocp.load(path, abstract)
-
-
-def _alone() -> dict[str, Any]:
-    """Options of Orbax for a process that waits for no other."""
-    this = jax.process_index()
-    return {
-        "primary_host": this,
-        "active_processes": {this},
-        "barrier_sync_key_prefix": f"process{this}",
-    }
-
-
-def _read(checkpoint: Path, abstract_state):
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding),
-        abstract_state,
-    )
-    state = _load_state(checkpoint / "state", abstract)
-    # Orbax commits its arrays to a device, and what was compiled for uncommitted ones would compile
-    # again for them: hence through the host.
-    return jax.tree.map(lambda leaf: jnp.array(jax.device_get(leaf)), state)
 
 
 def _checked_manifest(checkpoint: Path) -> dict[str, Any]:
