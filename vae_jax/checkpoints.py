@@ -10,6 +10,7 @@ checkpoint appears under its name only when it is complete and on the disk. One 
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -39,6 +40,18 @@ class Found(NamedTuple):
 
     step: int | None
     damaged: dict[int, str]
+
+
+class Recalled(NamedTuple):
+    """A checkpoint read without knowing what is in it.
+
+    Attributes:
+        leaves: the arrays, in the order of the tree that was saved.
+        about: what was said of them.
+    """
+
+    leaves: list[jax.Array]
+    about: dict[str, Any]
 
 
 def save(
@@ -79,9 +92,9 @@ def save(
             target.rename(Path(scratch) / target.name)  # where `sweep` finds it
         written.rename(target)
     _sync(folder)
-    steps = _steps(folder)
-    kept = [each for each in steps if each <= step][-keep if keep else None :]
-    for each in {*steps} - {*kept}:
+    there = _steps(folder)
+    kept = [each for each in there if each <= step][-keep if keep else None :]
+    for each in {*there} - {*kept}:
         _delete(folder, each)
     return target
 
@@ -114,6 +127,44 @@ def restore(folder: str | Path, abstract_state: PyTree, *, step: int | None = No
     manifest = _checked_manifest(checkpoint)
     _check_leaves(checkpoint, manifest["leaves"], _describe(abstract_state))
     return _read(checkpoint, abstract_state)
+
+
+def recall(folder: str | Path, step: int) -> Recalled:
+    """Read a flat list of arrays back, bit by bit, as its own manifest describes it.
+
+    Args:
+        folder: of the checkpoints.
+        step: which.
+
+    Raises:
+        InputError: no such checkpoint, or a missing, truncated or altered file (named).
+    """
+    checkpoint = Path(folder).absolute() / str(step)
+    manifest = _checked_manifest(checkpoint)
+    expected = [_expected(leaf) for leaf in manifest["leaves"].values()]
+    return Recalled(_read(checkpoint, expected), manifest["about"])
+
+
+def recall_about(folder: str | Path, step: int) -> dict[str, Any]:
+    """What was said of a checkpoint when it was saved; errors as `recall`."""
+    return _checked_manifest(Path(folder).absolute() / str(step))["about"]
+
+
+def steps(folder: str | Path) -> list[int]:
+    """Of all checkpoints on the disk now, intact or not, rising."""
+    return _steps(Path(folder))
+
+
+def delete_after(folder: str | Path, step: int) -> None:
+    """Delete the checkpoints of a future that was given up.
+
+    Args:
+        folder: of the checkpoints.
+        step: the last one that stays.
+    """
+    for each in _steps(Path(folder)):
+        if each > step:
+            _delete(Path(folder), each)
 
 
 def find(folder: str | Path) -> Found:
@@ -172,7 +223,7 @@ def _write(checkpoint: Path, state, about: dict) -> None:
 
     state = jax.tree.map(jnp.asarray, state)
     checkpoint.mkdir()
-    ocp.save(checkpoint / "state", state)
+    ocp.save(checkpoint / "state", jax.tree.map(_stand_in, state))
     files = {name: _digest(checkpoint / name) for name in _files(checkpoint)}
     manifest = {"files": files, "leaves": _describe(state), "about": about}
     signed = manifest | {"sha256": _signature(manifest)}
@@ -186,13 +237,28 @@ def _read(checkpoint: Path, abstract_state):
 
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding),
+        lambda leaf: jax.ShapeDtypeStruct(_stored_shape(leaf), leaf.dtype, sharding=sharding),
         abstract_state,
     )
     state = ocp.load(checkpoint / "state", abstract)
     # Orbax commits its arrays to a device, and what was compiled for uncommitted ones would compile
     # again for them: hence through the host.
-    return jax.tree.map(lambda leaf: jnp.array(jax.device_get(leaf)), state)
+    return jax.tree.map(_as_expected, state, abstract_state)
+
+
+def _as_expected(leaf, expected):
+    if math.prod(jnp.shape(expected)) == 0:
+        return jnp.zeros(jnp.shape(expected), expected.dtype)
+    return jnp.array(jax.device_get(leaf))
+
+
+def _stand_in(leaf):
+    """Orbax refuses arrays without elements."""
+    return jnp.zeros(_stored_shape(leaf), leaf.dtype) if leaf.size == 0 else leaf
+
+
+def _stored_shape(leaf) -> tuple[int, ...]:
+    return (1,) if math.prod(jnp.shape(leaf)) == 0 else jnp.shape(leaf)
 
 
 def _checked_manifest(checkpoint: Path) -> dict[str, Any]:
@@ -240,6 +306,12 @@ def _describe(state) -> dict[str, str]:
     return {
         jax.tree_util.keystr(path): f"{leaf.dtype}{list(jnp.shape(leaf))}" for path, leaf in leaves
     }
+
+
+def _expected(description: str) -> jax.ShapeDtypeStruct:
+    """Of `float32[3,4]`."""
+    dtype, _, shape = description.partition("[")
+    return jax.ShapeDtypeStruct(json.loads(f"[{shape}"), jnp.dtype(dtype))
 
 
 def _files(checkpoint: Path) -> list[str]:

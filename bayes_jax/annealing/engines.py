@@ -182,8 +182,17 @@ def evidence_sandwich(
     check_batch((z, x), batch_size)
     check_observations(model, x)
     there, back = _walk(key, model, guide, z, x, betas, index_offset, settings=settings)
-    lower = there.evidence()
-    upper = -log_mean_exp(back)
+    return sandwiched(there, back)
+
+
+def sandwiched(there: WeightedDraws, back: Float[Array, "batch chain"]) -> Evidence:
+    """log p(x) from both sides, of walks that were made.
+
+    Args:
+        there: from a start to the posterior.
+        back: log weights of walks from one exact posterior draw back to the start.
+    """
+    lower, upper = there.evidence(), -log_mean_exp(back)
     unknown = jnp.full_like(upper, jnp.nan)
     return Evidence(lower.lower, upper, lower.stderr_lower, unknown, EvidenceKind.SANDWICH)
 
