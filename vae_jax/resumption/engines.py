@@ -1,4 +1,4 @@
-"""MCMC, annealing and q* of a batch of x, saved on the way: `carry_out` of the steps of `bayes_jax`.
+"""MCMC, annealing and q* of a batch of x, saved on the way: steps of `bayes_jax` as work.
 
 Arguments and results are those of the engines of the same name there, with a store before them; the
 numbers are theirs up to rounding, for the programs are others. Those of one computation are the

@@ -6,6 +6,7 @@ folder/PLACE/.../state/       one that is under way (see `work`)
 """
 
 import contextlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -58,7 +59,8 @@ class Store:
         return self.root / self.place
 
     def at(self, name: str) -> "Store":
-        """A place below this one."""
+        """A place below this one, under a name that is made one of a folder."""
+        name = re.sub("[^a-z0-9_]+", "-", name.lower()).strip("-")
         return replace(self, place=f"{self.place}/{name}".lstrip("/"))
 
     @contextlib.contextmanager
