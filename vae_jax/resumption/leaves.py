@@ -1,6 +1,7 @@
 """States and results as flat lists of plain arrays, which is what checkpoints hold."""
 
 import hashlib
+import re
 from typing import Any
 
 import jax
@@ -35,22 +36,28 @@ def abstract(like: PyTree) -> list[jax.ShapeDtypeStruct]:
     return jax.eval_shape(plain, like)
 
 
-def fingerprint(tree: PyTree) -> dict[str, str]:
+def fingerprint(tree: PyTree) -> dict[str, str] | str:
     """Shape, dtype and content of every leaf, short enough to be shown to a person.
 
     Args:
         tree: of arrays and keys; None leaves nothing.
 
     Returns:
-        Path of a leaf -> `float32[64, 16] 0f3a5b7c9d1e`.
+        Path of a leaf -> `float32[64, 16] 0f3a5b7c9d1e`; of an array that alone.
     """
     named, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path): _described(leaf) for path, leaf in named}
+    found = {_path(path): _described(leaf) for path, leaf in named}
+    return found.get("", found)
 
 
 def digest(tree: PyTree) -> str:
     """Twelve hex digits of all leaves together, shapes and dtypes included."""
     return hashlib.sha256(repr(fingerprint(tree)).encode()).hexdigest()[:12]
+
+
+def _path(keys: tuple) -> str:
+    """Without the marks of nodes whose parts have no names."""
+    return re.sub("<flat index (.*?)>", r"\1", jax.tree_util.keystr(keys)).lstrip(".")
 
 
 def _described(leaf: Any) -> str:

@@ -17,7 +17,7 @@ from bayes_jax.errors import InputError
 _PACKAGES = ("bayes_jax", "vae_jax")
 
 
-def pack(value: Any) -> tuple[Any, list[Array]]:
+def pack(value: Any) -> tuple[Any, list[Array | np.ndarray]]:
     """Take a result apart.
 
     Args:
@@ -33,7 +33,7 @@ def pack(value: Any) -> tuple[Any, list[Array]]:
     return _outline(value, arrays), arrays
 
 
-def unpack(outline: Any, arrays: list[Array]) -> Any:
+def unpack(outline: Any, arrays: list[Array | np.ndarray]) -> Any:
     """Put a result together again.
 
     Args:

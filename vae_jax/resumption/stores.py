@@ -109,7 +109,7 @@ class Store:
 
     def seconds_spent(self) -> float:
         """What work of this place took in earlier calls, as far as it counts: compilation apart."""
-        return sum(_seconds(folder) for folder in self.folder.rglob(_STATE))
+        return sum((_seconds(folder) for folder in self.folder.rglob(_STATE)), 0.0)
 
     def clear(self) -> None:
         """Delete the folder: all of it is finished."""
