@@ -104,7 +104,7 @@ def test_killed_inference_ends_as_the_unbroken_one(run, unbroken, cache, tmp_pat
     with start(run, tmp_path, cache) as process:
         interrupt(process, tmp_path, "sample_posterior", 1, signal.SIGTERM, rng)
         *_, last = process.stderr.read().splitlines()
-    assert process.returncode == 143
+    assert process.returncode == 143, last
     assert "stopped by SIGTERM: " in last
     assert last.endswith(" is saved, the same command goes on from there")
     assert num_saved(tmp_path, "sample_posterior") > before

@@ -19,6 +19,7 @@ from bayes_jax.model import LatentModel
 from vae_jax import checkpoints, resumption
 from vae_jax.interruption import Interrupted
 from vae_jax.resumption import Store, Work, carry_out, open_store
+from vae_jax.resumption.leaves import fingerprint, plain, rebuilt
 from vae_jax.resumption.outlines import pack, unpack
 
 KEY = jax.random.key(0)
@@ -287,6 +288,20 @@ def test_real_signals_end_the_chunk_and_are_told(tmp_path):
     assert found.value.signal == signal.SIGTERM
     state, kept = carry_out(Store(tmp_path), work)
     assert (int(state), [int(each) for each in kept]) == (3, [0, 1, 2])
+
+
+def test_the_order_of_leaves_is_that_of_no_process(monkeypatch):
+    """NumPyro's is that of a set of names, which another start of Python gives another order."""
+    tree = {"prior": dist.Normal(jnp.float32(1.0), jnp.float32(2.0)).expand([3]).to_event(1)}
+    before, leaves = fingerprint(tree), plain(tree)
+    in_order = dist.Distribution.__dict__["gather_pytree_data_fields"].__func__
+    turned = classmethod(lambda kind: in_order(kind)[::-1])
+    monkeypatch.setattr(dist.Distribution, "gather_pytree_data_fields", turned)
+    tree = {"prior": dist.Normal(jnp.float32(1.0), jnp.float32(2.0)).expand([3]).to_event(1)}
+    assert fingerprint(tree) == before
+    found = rebuilt(jax.eval_shape(lambda: tree), leaves)["prior"].base_dist
+    np.testing.assert_array_equal(found.mean, [1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(found.variance, [4.0, 4.0, 4.0])
 
 
 def test_seconds_of_earlier_calls_count(half_done):
