@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-TINY = "--latent-dim 2 --hidden-dims 8 --train.num-epochs 1"
+TINY = "--latent-dim 3 --hidden-dims 8 --train.num-epochs 1"
 # 21 chunks of annealing, 20 of MCMC; with a save after each these are most of the time.
 OPTIONS = (
     "--num-images 4 --num-posteriors 4 --num-chains 4 --num-simulations 0 --num-temperatures 400 "
@@ -116,7 +116,7 @@ def test_killed_inference_ends_as_the_unbroken_one(run, unbroken, cache, tmp_pat
 
 def test_arrays_are_those_that_were_asked_for(unbroken):
     draws, weights = np.load(unbroken / "draws.npz"), np.load(unbroken / "weights.npz")
-    assert draws["z"].shape == (4, 4, 300, 2)
+    assert draws["z"].shape == (4, 4, 300, 3)
     assert draws["log_joint"].shape == (4, 4, 300)
     assert weights["log_weight"].shape == (4, 4)
     assert draws["image"].tolist() == weights["image"].tolist() == [0, 1, 2, 3]
