@@ -323,12 +323,13 @@ def test_a_store_belongs_to_one_content(tmp_path):
     assert open_store(root, other, overwrite=True).once("one", lambda place: 2) == 2
 
 
-def test_results_come_back_as_they_were():
+def test_results_come_back_from_the_disk_as_they_were(tmp_path):
     values = np.array([0.1, np.nan, 1e-300])
     case = Calibration(("z[0]", "log p(x|z)"), np.arange(4).reshape(2, 2), 8, values, values)
     evidence = bayes_jax.estimates.exact_evidence(jnp.arange(3.0))
     value = {"case": case, "evidence": evidence, "list": [None, True, 1.5, "a"], "pair": (1, ())}
-    found = unpack(*pack(value))
+    Store(tmp_path).once("one", lambda place: value)
+    found = Store(tmp_path).once("one", pytest.fail)
     assert found["case"].chi_square.dtype == np.float64
     assert isinstance(found["evidence"].kind, EvidenceKind)
     assert isinstance(found["case"], Calibration)
