@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import logsumexp
@@ -136,7 +137,7 @@ def test_draws_and_weights_are_saved(vae_run, vae_results):
     assert evidence == pytest.approx(row["log_prob"], abs=1e-4)
     # Each log p(x, z) belongs to its z.
     model, x = trained.load(vae_run), trained.load_data(trained.load(vae_run)).test[2]
-    z, latent = draws["z"][2, 1, 7], model.generative.latent
+    z, latent = jnp.asarray(draws["z"][2, 1, 7]), model.generative.latent
     log_joint = latent.prior.log_prob(z) + latent.likelihood(z).log_prob(x.astype(np.float32))
     assert float(log_joint) == pytest.approx(float(draws["log_joint"][2, 1, 7]), abs=1e-3)
 
