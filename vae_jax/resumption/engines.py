@@ -17,8 +17,6 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from bayes_jax import annealing, mcmc, variational
-from bayes_jax.annealing.moves import NUM_LEAPFROGS
-from bayes_jax.annealing.settings import Schedule
 from bayes_jax.batching import check_batch
 from bayes_jax.estimates import Draws, Evidence, WeightedDraws
 from bayes_jax.families import Family, FamilyName, find_family
@@ -122,13 +120,8 @@ def annealed_draws(
     x: PyTree,
     *,
     guide: Guide | None = None,
-    num_chains: int = 16,
-    num_temperatures: int | None = None,
-    schedule: Schedule = "sigmoid",
-    transition: str = "hmc",
-    num_leapfrogs: int = NUM_LEAPFROGS,
-    batch_size: int | None = None,
     index_offset: int = 0,
+    **options,
 ) -> WeightedDraws:
     """Where annealed chains end, weighted, their walk saved on the way.
 
@@ -139,14 +132,10 @@ def annealed_draws(
         key: a PRNG key.
         model: p(z) p(x | z).
         x: `[batch, ...]`.
-        guide: as in `bayes_jax.annealed_evidence`, with the options below.
-        num_chains: independent weights per x.
-        num_temperatures: steps from start to posterior.
-        schedule: of inverse temperatures.
-        transition: the moves.
-        num_leapfrogs: gradients per move of "hmc".
-        batch_size: observations in memory at once; None takes all.
+        guide: as in `bayes_jax.annealed_evidence`.
         index_offset: index of x[0] in the whole data set.
+        options: of `bayes_jax.annealing.make_settings`: num_chains, num_temperatures, schedule,
+            transition, num_leapfrogs, batch_size.
 
     Returns:
         WeightedDraws, z `[batch, chain, latent]` and log weights `[batch, chain]`.
@@ -155,18 +144,8 @@ def annealed_draws(
         InputError: as `bayes_jax.annealed_draws`, or a place of other work.
         Interrupted: a signal came; what there is is saved.
     """
-    settings, betas = annealing.make_settings(
-        model,
-        guide,
-        num_chains=num_chains,
-        num_temperatures=num_temperatures,
-        schedule=schedule,
-        transition=transition,
-        num_leapfrogs=num_leapfrogs,
-        batch_size=batch_size,
-    )
-    chains = _walked(store, key, model, guide, None, x, betas, settings, index_offset)
-    return annealing.weighted_draws(chains)
+    walk = annealing.make_settings(model, guide, **options)
+    return annealing.weighted_draws(_walked(store, key, model, guide, None, x, *walk, index_offset))
 
 
 def evidence_sandwich(
@@ -177,10 +156,8 @@ def evidence_sandwich(
     x: PyTree,
     *,
     guide: Guide | None = None,
-    num_chains: int = 16,
-    num_temperatures: int | None = None,
-    batch_size: int | None = None,
     index_offset: int = 0,
+    **options,
 ) -> Evidence:
     """log p(x) from both sides for simulated pairs, the walk there and the walk back saved.
 
@@ -190,11 +167,9 @@ def evidence_sandwich(
         model: p(z) p(x | z).
         z: the exact posterior draws, from `simulate`.
         x: the observations simulated from them, `[batch, ...]`.
-        guide: as in `bayes_jax.evidence_sandwich`, with the options below.
-        num_chains: per x and side.
-        num_temperatures: steps of each side.
-        batch_size: observations in memory at once; None takes all.
+        guide: as in `bayes_jax.evidence_sandwich`.
         index_offset: index of x[0] in the whole data set.
+        options: as in `annealed_draws`.
 
     Returns:
         Evidence of kind SANDWICH.
@@ -203,19 +178,9 @@ def evidence_sandwich(
         InputError: as `bayes_jax.evidence_sandwich`, or a place of other work.
         Interrupted: a signal came; what there is is saved.
     """
-    settings, betas = annealing.make_settings(
-        model,
-        guide,
-        num_chains=num_chains,
-        num_temperatures=num_temperatures,
-        schedule="sigmoid",
-        transition="hmc",
-        num_leapfrogs=NUM_LEAPFROGS,
-        batch_size=batch_size,
-    )
-    rows = (betas, settings, index_offset)
-    there = _walked(store.at("there"), key, model, guide, None, x, *rows)
-    back = _walked(store.at("back"), key, model, guide, z, x, *rows)
+    walk = annealing.make_settings(model, guide, **options)
+    there = _walked(store.at("there"), key, model, guide, None, x, *walk, index_offset)
+    back = _walked(store.at("back"), key, model, guide, z, x, *walk, index_offset)
     return annealing.sandwiched(annealing.weighted_draws(there), annealing.log_weight(back))
 
 
@@ -278,7 +243,7 @@ def fit_posterior(
 _NO_DRAWS = Draws(*[0] * len(Draws._fields))
 
 
-def _walked(store, key, model, guide, z, x, betas, settings, index_offset) -> annealing.Chains:
+def _walked(store, key, model, guide, z, x, settings, betas, index_offset) -> annealing.Chains:
     model, guide = compilable(model), compilable(guide)
     lengths = _lengths(len(betas) - 2)
 
