@@ -49,7 +49,7 @@ CASES = {
     "nuts": (
         "sample_posterior",
         {"kernel": "nuts", "num_warmup": 25, "num_samples": 8, "num_chains": 2},
-        4,
+        3,
     ),
     "annealing": ("annealed_draws", {"guide": GUIDE, "num_temperatures": 40, **FEW}, 3),
     "q*": ("fit_posterior", {"guide": GUIDE, "num_steps": 40, "batch_size": 3}, 2),
