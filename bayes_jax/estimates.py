@@ -25,7 +25,7 @@ class Evidence(NamedTuple):
     """log p(x) of a batch of observations, in nats per observation.
 
     Attributes:
-        lower: `[batch]`, the value from below.
+        lower: `[batch]`, the value from below; NaN for an x that went wrong.
         upper: `[batch]`, the value from above; +inf where there is none.
         stderr_lower: `[batch]`, Monte Carlo standard error of `lower`.
         stderr_upper: `[batch]`, of `upper`.
@@ -37,6 +37,11 @@ class Evidence(NamedTuple):
     stderr_lower: Float[Array, " batch"]
     stderr_upper: Float[Array, " batch"]
     kind: EvidenceKind
+
+    @property
+    def valid(self) -> Bool[Array, " batch"]:
+        """False for an x whose density was NaN or +inf somewhere: nothing is known of it."""
+        return ~(jnp.isnan(self.lower) | jnp.isnan(self.upper))
 
 
 class Draws(NamedTuple):
@@ -169,13 +174,14 @@ def log_mean_exp_stderr(log_weights: Float[Array, "*batch sample"]) -> Float[Arr
 def exact_evidence(log_prob: Float[Array, " batch"]) -> Evidence:
     """Evidence known in closed form: both sides equal, no error."""
     zero = jnp.zeros_like(log_prob)
+    log_prob = _from_below(log_prob)
     return Evidence(log_prob, log_prob, zero, zero, EvidenceKind.EXACT)
 
 
 def lower_evidence(value: Float[Array, " batch"], stderr: Float[Array, " batch"]) -> Evidence:
     """Evidence from below only: the other side is +inf and its error unknown."""
     return Evidence(
-        value,
+        _from_below(value),
         jnp.full_like(value, jnp.inf),
         stderr,
         jnp.full_like(value, jnp.nan),
@@ -183,9 +189,24 @@ def lower_evidence(value: Float[Array, " batch"], stderr: Float[Array, " batch"]
     )
 
 
+def sandwich_evidence(
+    lower: Float[Array, " batch"], upper: Float[Array, " batch"], stderr: Float[Array, " batch"]
+) -> Evidence:
+    """Evidence from both sides; the error is that of the lower, the upper's is unknown."""
+    unknown = jnp.full_like(upper, jnp.nan)
+    upper = -_from_below(-upper)
+    return Evidence(_from_below(lower), upper, stderr, unknown, EvidenceKind.SANDWICH)
+
+
 def estimated_evidence(value: Float[Array, " batch"], stderr: Float[Array, " batch"]) -> Evidence:
     """Evidence that is consistent but bounds log p(x) on neither side: both sides equal."""
+    value = _from_below(value)
     return Evidence(value, value, stderr, stderr, EvidenceKind.ESTIMATE)
+
+
+def _from_below(value):
+    """No mean weight is infinite but by a density that is not finite: such a value says nothing."""
+    return jnp.where(value < jnp.inf, value, jnp.nan)
 
 
 def mean_stderr(values: Float[Array, "*batch sample"]) -> Float[Array, "*batch"]:

@@ -34,7 +34,7 @@ def main(command: Compare) -> None:
     import jax
 
     from vae_jax import report, runs
-    from vae_jax.comparison import certificate, exhibit, model_table, models
+    from vae_jax.comparison import certificate, exhibit, inferences, model_table, models
     from vae_jax.comparison.entrants import track
     from vae_jax.data.arrays import load
 
@@ -71,6 +71,9 @@ def main(command: Compare) -> None:
     )
     for table in tables:
         console.print_table(table)
+    for name, entries in finished.items():
+        for line in inferences.warnings(entries):
+            console.warn(f"{name}: {line}")
     console.show(f"report: {page}")
 
 

@@ -102,6 +102,7 @@ class Infer:
 def main(command: Infer) -> None:
     """Run every inference the model allows, and report."""
     from vae_jax import inference_report, latent_images, report, runs, saved_draws, trained
+    from vae_jax.comparison import inferences
 
     start = time.perf_counter()
     run = trained.load(command.run, script="infer.py")
@@ -127,6 +128,8 @@ def main(command: Infer) -> None:
     )
     for table in tables:
         console.print_table(table)
+    for line in inferences.warnings(finished):
+        console.warn(line)
     for path in saved_draws.write(command.folder, finished) if command.save_draws else ():
         console.show(f"draws: {path}")
     console.show(f"report: {page}")

@@ -75,11 +75,11 @@ def main(command: Sample) -> None:
 
 def write_images(command: Sample, run) -> None:
     """Draw every figure that the model can give, then write them."""
-    from vae_jax import runs
+    from vae_jax import records, runs
 
-    folder = command.out or command.run / runs.FIGURES
-    for name, content in draw(command, run).items():
-        runs.write_bytes(folder / name, content)
+    folder, files = command.out or command.run / runs.FIGURES, draw(command, run)
+    records.write_files(folder, files)
+    for name in files:
         console.show(str(folder / name))
 
 

@@ -32,7 +32,10 @@ def main(command: TrainCommand) -> None:
         for folder, loop in command.runs.items()
     ]
     tables = {}
-    options = {"seconds_between_checkpoints": command.checkpoint_seconds}
+    options = {
+        "seconds_between_checkpoints": command.checkpoint_seconds,
+        "debug_nans": command.debug_nans,
+    }
     for run in train(jobs, to_tensorboard=command.tensorboard, **options):
         key = jax.random.key(run.config.train.seed)
         written = training_report.write(key, run, dataset)

@@ -281,6 +281,61 @@ def test_its_faces_are_the_rows_of_the_file_it_names():
         ]
 
 
+def table_of(block):
+    """The cells of each row below the head."""
+    rows = [line for line in block.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows if "|---" not in row][
+        1:
+    ]
+
+
+def block_and_rows(name):
+    """A marked block of the README, and the rows of the file it names."""
+    block = README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
+    path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
+    content = json.loads((ROOT / path).read_text())
+    assert content["meta"]["git"] in block
+    assert f"{content['meta']['seconds']:.0f} s" in block
+    return block, content["rows"]
+
+
+def test_its_detectors_are_the_means_of_the_file_it_names():
+    block, rows = block_and_rows("anomalies")
+    means = [row for row in rows if row["data"] == "mean"]
+    columns = [cells[1:] for cells in table_of(block)]
+    for column, protocol in enumerate(("normal", "contaminated")):
+        shown = [cells[column] for cells in columns if cells[column]]
+        assert sorted(shown) == sorted(
+            f"{100 * row['roc_auc']:.1f} ({100 * row['average_precision']:.1f})"
+            for row in means
+            if row["protocol"] == protocol
+        )
+    best = [row for row in means if row["recommended"]]
+    forest = [row for row in means if row["score"] == "isolation_forest"]
+    ahead = [100 * (one["roc_auc"] - two["roc_auc"]) for one, two in zip(best, forest, strict=True)]
+    assert ahead[0] >= 4
+    assert ahead[1] >= -2
+
+
+def test_its_odd_images_are_the_rows_of_the_file_it_names():
+    block, rows = block_and_rows("odd-images")
+    cases = (
+        "digits without one: mean",
+        "kmnist under a model of mnist",
+        "mnist under a model of kmnist",
+    )
+    shown = table_of(block)
+    for model, label in {"vae": "VAE", "mixture": "Bernoulli mixture"}.items():
+        own = [cells[1:] for cells in shown if cells[0].startswith(label)]
+        found = {}
+        for row in rows:
+            if row["model"] == model and row["data"] in cases:
+                found.setdefault(row["score"], {})[row["data"]] = f"{row['roc_auc']:.3f}"
+        known = [[of_case[case] for case in cases] for of_case in found.values()]
+        assert own
+        assert all(cells in known for cells in own)
+
+
 def test_its_reproductions_are_rows_that_were_run():
     block = README.split("<!-- reproduced -->")[1].split("<!-- /reproduced -->")[0]
     files = re.findall(r"\((benchmarks/results/\S+\.json)\)", block)

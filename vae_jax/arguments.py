@@ -42,6 +42,7 @@ class TrainCommand:
         overwrite: replace the run that is in the folder.
         tensorboard: write the metrics into RUN/tensorboard too.
         checkpoint_seconds: how often the progress is saved; 0 saves every epoch.
+        debug_nans: where training meets NaN, name the operation that made it.
     """
 
     system: Annotated[Union[_SYSTEM_CONFIGS], tyro.conf.arg(name="")]  # noqa: UP007
@@ -53,6 +54,7 @@ class TrainCommand:
     overwrite: bool = False
     tensorboard: bool = False
     checkpoint_seconds: float = 20.0
+    debug_nans: bool = False
 
     def __post_init__(self):
         if self.num_seeds < 1:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from bayes_jax.errors import InputError
 
 MANIFEST = "manifest.json"
 
+_MOST_BESIDE_STATE = 2**16  # bytes of Orbax's own files and of the manifest
 _WRITING = ".writing-"  # begins the name of a folder that is not complete
 _ADVICE = "an older step is used where there is one, else train again"
 
@@ -219,17 +221,48 @@ def _steps(folder: Path) -> list[int]:
 
 
 def _write(checkpoint: Path, state, about: dict) -> None:
-    from orbax.checkpoint import v1 as ocp  # a second to import
-
     state = jax.tree.map(jnp.asarray, state)
     checkpoint.mkdir()
-    ocp.save(checkpoint / "state", jax.tree.map(_stand_in, state))
+    _write_state(checkpoint / "state", jax.tree.map(_stand_in, state))
     files = {name: _digest(checkpoint / name) for name in _files(checkpoint)}
     manifest = {"files": files, "leaves": _describe(state), "about": about}
     signed = manifest | {"sha256": _signature(manifest)}
     (checkpoint / MANIFEST).write_text(json.dumps(signed, indent=1))
     for path in [*checkpoint.rglob("*"), checkpoint]:
         _sync(path)
+
+
+def _write_state(path: Path, state) -> None:
+    """By Orbax; what the disk refuses is an OSError, as everywhere.
+
+    Raises:
+        OSError: no room, or no permission.
+    """
+    from orbax.checkpoint import v1 as ocp  # a second to import
+
+    _check_room(path, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+    try:
+        ocp.save(path, state)
+    except ValueError as error:
+        if number := re.search(r"os_error_code='(\d+)'", str(error)):
+            code = int(number.group(1))
+            raise OSError(code, os.strerror(code), str(path)) from error
+        raise
+
+
+def _check_room(path: Path, num_bytes: int) -> None:
+    """Reserve so much for a moment: threads that meet a full disk fill the screen with tracebacks.
+
+    Raises:
+        OSError: the disk has no room, or the user has none left.
+    """
+    if not hasattr(os, "posix_fallocate"):  # not on macOS
+        return
+    with tempfile.TemporaryFile(dir=path.parent) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, num_bytes + _MOST_BESIDE_STATE)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _read(checkpoint: Path, abstract_state):

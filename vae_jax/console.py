@@ -5,6 +5,7 @@ the arguments are parsed, so that `--help` answers at once.
 """
 
 import contextlib
+import errno
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,12 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 SECONDS_BETWEEN_LINES = 10.0
 """Where there is no terminal to draw a progress bar in, a line is printed this often."""
+
+_NO_ROOM, _NOT_ALLOWED = "make room, then run the same command again", "choose another, or allow it"
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _NO_ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _NOT_ALLOWED),
+}
 
 _PLAIN_WIDTH = 160  # of tables where there is no terminal
 _live_bars: list = []  # the progress display on the screen, if any
@@ -57,7 +64,7 @@ def run_script(
     except ConfigError as error:
         _exit_with(error, USAGE)
     except OSError as error:
-        _exit_with(error, FAILED)
+        _exit_with(_with_advice(error), FAILED)
     except ValueError as error:
         if not _is_input_error(error):
             raise
@@ -202,9 +209,17 @@ def _lines(description: str, total: int | None) -> Iterator[Callable[..., None]]
     message(line(latest))
 
 
-def _exit_with(error: Exception, code: int) -> NoReturn:
+def _exit_with(error: Exception | str, code: int) -> NoReturn:
     message(f"error: {' '.join(str(error).split())}")
     sys.exit(code)
+
+
+def _with_advice(error: OSError) -> str:
+    """What the system refused, of which file, and what to do."""
+    if error.strerror is None:
+        return str(error)
+    parts = (error.filename, error.strerror, _ADVICE.get(error.errno))
+    return ": ".join(str(part) for part in parts if part)
 
 
 def _is_input_error(error: Exception) -> bool:

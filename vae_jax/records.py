@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import errno
 import hashlib
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import tempfile
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,6 +126,47 @@ def write_json(path: str | Path, content: Any) -> None:
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a file atomically, making its folder: the old content or the new, never a half."""
     path = Path(path)
+    write_files(path.parent, {path.name: content})
+
+
+def write_files(folder: str | Path, files: Mapping[str, bytes]) -> None:
+    """Write files that belong together, each atomically, and none before all are on the disk.
+
+    Args:
+        folder: made if need be.
+        files: a name, which may have folders in it -> the content.
+
+    Raises:
+        OSError: no room or no permission; then every file is as it was.
+    """
+    written: dict[Path, Path] = {}
+    try:
+        for name, content in files.items():
+            path = Path(folder) / name
+            written[path] = _write_beside(path, content)
+        for path, temporary in written.items():
+            os.replace(temporary, path)
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Add a line to a file, whole or not at all.
+
+    Raises:
+        OSError: no room or no permission.
+    """
+    content = line.encode() + b"\n"
+    with Path(path).open("ab", buffering=0) as file:
+        before = file.tell()
+        if file.write(content) < len(content):  # a disk takes what it has room for
+            file.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _write_beside(path: Path, content: bytes) -> Path:
+    """A temporary file with this content in the same folder, on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -132,10 +175,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(handle)
-        os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+    return Path(temporary)
 
 
 def _restore(hint: Any, value: Any, name: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from vae_jax.records import to_json, to_plain, write_bytes
+from vae_jax.records import to_json, to_plain, write_files
 from vae_jax.runs import FIGURES, REPORT, results
 from vae_jax.tables import Column, Table, cell, explanation, is_numeric
 
@@ -69,8 +69,7 @@ def write(
         REPORT: page.encode(),
         "results.json": to_json(results(meta, rows)),
     }
-    for name, content in files.items():
-        write_bytes(folder / name, content)
+    write_files(folder, files)
     return folder / REPORT
 
 

@@ -14,6 +14,7 @@ from bayes_jax.errors import InputError
 from vae_jax.data.dataset import Dataset
 from vae_jax.objectives import active_units
 from vae_jax.provenance import versions
+from vae_jax.records import write_json
 from vae_jax.reproductions import REPRODUCTIONS, Reproduction
 from vae_jax.runs import read_metrics
 from vae_jax.tables import Column, Table
@@ -90,7 +91,7 @@ def _evidence(key, asked: Reproduction, generative: GenerativeModel, x) -> Evide
 
 def keep(folder: Path, row: dict) -> None:
     """Write a row beside its run, so that no later call scores it again."""
-    (folder / _ROW_FILE).write_text(json.dumps(row))
+    write_json(folder / _ROW_FILE, row)
 
 
 def is_finished(folder: Path) -> bool:

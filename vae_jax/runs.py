@@ -14,6 +14,7 @@ from bayes_jax.errors import InputError
 from vae_jax.configs import DataConfig, TextConfig, TrainConfig
 from vae_jax.provenance import PROJECT, git_hash, meta, results, versions
 from vae_jax.records import (
+    append_line,
     config_hash,
     differences,
     from_dict,
@@ -166,10 +167,8 @@ def read_run(folder: str | Path) -> RunConfig:
 
 
 def append_metrics(folder: str | Path, row: dict) -> None:
-    """Append one line to metrics.jsonl, in one write."""
-    line = json.dumps(to_plain(row), allow_nan=False) + "\n"
-    with (Path(folder) / METRICS).open("ab", buffering=0) as file:
-        file.write(line.encode())
+    """Append one line to metrics.jsonl."""
+    append_line(Path(folder) / METRICS, json.dumps(to_plain(row), allow_nan=False))
 
 
 def read_metrics(folder: str | Path) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -52,16 +53,28 @@ def recorder(folders: Sequence[Path]) -> Iterator[Callable]:
 
 
 def _writer(folder: Path, first_epoch: int):
-    from tensorboardX import SummaryWriter
+    """One that writes at once: a full disk is an error here, not a thread that waits for ever."""
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     # The folder is written from the first epoch on, and not before.
-    start = {"purge_step": first_epoch, "filename_suffix": f".{first_epoch}"}
-    return SummaryWriter(str(folder / FOLDER), **start)
+    path = folder / FOLDER
+    path.mkdir(parents=True, exist_ok=True)
+    writer = EventsWriter(str(path / "events"), f".{time.time_ns()}")
+    restart = SessionLog(status=SessionLog.START)  # takes back what other files say from here on
+    writer.write_event(Event(wall_time=time.time(), step=first_epoch, session_log=restart))
+    return writer
 
 
 def _write(writer, report) -> None:
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.summary import Summary
+
+    values = {"images_per_second": report.images_per_second}
     for part in ("train", "validation"):
-        scalars = {k: v for k, v in getattr(report, part).items() if not isinstance(v, list)}
-        for name, value in scalars.items():
-            writer.add_scalar(f"{name}/{part}", value, report.epoch)
-    writer.add_scalar("images_per_second", report.images_per_second, report.epoch)
+        means = getattr(report, part).items()
+        values |= {f"{name}/{part}": value for name, value in means if not isinstance(value, list)}
+    found = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    summary = Summary(value=found)
+    writer.write_event(Event(wall_time=time.time(), step=report.epoch, summary=summary))
+    writer.flush()

@@ -149,6 +149,7 @@ def train_together(
     *,
     on_epoch: Callable[[tuple[EpochReport | None, ...]], None] | None = None,
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+    debug_nans: bool = False,
 ) -> list[TrainedRun]:
     """Train to the end what `prepare` found, into the folders; finished runs are left as they are.
 
@@ -161,19 +162,20 @@ def train_together(
         on_epoch: called after every epoch with a report for each job, None for one that has
             stopped.
         seconds_between_checkpoints: how often the progress is saved besides at the end.
+        debug_nans: where training meets NaN, find the operation that made it.
 
     Returns:
         The runs.
 
     Raises:
         InputError: data that cannot be trained on; then nothing was written.
-        NonFiniteError: training met NaN; the folders hold the best states so far.
+        NonFiniteError: training met NaN; the folders hold the last good epochs.
         Interrupted: a signal came; the folders hold the epoch that it came in.
     """
     # Those that are finished stay beside the others: with fewer, the others would round otherwise.
     if unfinished := [job for job in jobs if not job.is_finished]:
         together = unfinished if jobs[0].system.fit else jobs
-        _train_jobs(together, on_epoch, seconds_between_checkpoints)
+        _train_jobs(together, on_epoch, seconds_between_checkpoints, debug_nans)
     return [load(job.folder) for job in jobs]
 
 
@@ -252,15 +254,15 @@ def changed_versions(folder: str | Path) -> dict[str, tuple]:
     }
 
 
-def _train_jobs(jobs, on_epoch, seconds_between) -> None:
+def _train_jobs(jobs, on_epoch, seconds_between, debug_nans) -> None:
     first = jobs[0]
     # An exact fit has no epochs: what stops it loses nothing that could be kept.
     signals = contextlib.nullcontext(lambda: None) if first.system.fit else deferred()
     with signals as asked_to_stop:
-        _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop)
+        _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop, debug_nans)
 
 
-def _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop) -> None:
+def _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop, debug_nans) -> None:
     records = [_recorder(job, seconds_between) for job in jobs]
 
     def record_all(reports):
@@ -283,9 +285,12 @@ def _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop) -> None:
             learning_rates=[job.config.train.learning_rate for job in jobs],
             on_epoch=record_all,
             resume_from=[job.progress for job in jobs],
+            debug_nans=debug_nans,
         )
     except NonFiniteError as error:
-        _save_what_is_good(jobs, error)
+        for job, result in zip(jobs, error.results, strict=True):
+            if result.num_epochs > job.num_epochs_done:
+                _save(job, result.progress)
         if len(jobs) == 1:
             raise
         lines = [f"{jobs[index].folder}: {fault}" for index, fault in error.faults.items()]
@@ -302,14 +307,6 @@ def _stop(jobs, reports, number: int) -> None:
             _save(job, report.progress())
     epoch = max(report.epoch for report in reports if report is not None)
     raise Interrupted(number, f"epoch {epoch} is saved, the same command goes on from there")
-
-
-def _save_what_is_good(jobs, error: NonFiniteError) -> None:
-    for index, (job, result) in enumerate(zip(jobs, error.results, strict=True)):
-        if index in error.faults:
-            _save_best(job, result.progress)
-        elif not job.is_finished:
-            _save(job, result.progress)
 
 
 def _content(config: RunConfig, dataset: Dataset | TextDataset) -> dict:
@@ -351,13 +348,6 @@ def _save(job: Job, progress: Progress) -> None:
         keep=NUM_KEPT_CHECKPOINTS,
         about={"config": config_hash(job.config), "versions": runs.versions()},
     )
-
-
-def _save_best(job: Job, progress: Progress) -> None:
-    """Keep the best state of a run that went wrong: it is where the best epoch ended."""
-    best = int(progress.best_epoch)
-    if best > job.num_epochs_done:
-        _save(job, progress._replace(state=progress.best_state, epoch=np.int32(best)))
 
 
 def _exact_progress(result: training.FitResult) -> Progress:

@@ -20,11 +20,11 @@ from bayes_jax.batching import check_batch, map_observations
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import (
     Evidence,
-    EvidenceKind,
     WeightedDraws,
     estimated_evidence,
     log_mean_exp,
     log_mean_exp_stderr,
+    sandwich_evidence,
 )
 from bayes_jax.mcmc.engines import NUM_PRIOR_CHAINS, sample_posterior
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable
@@ -192,9 +192,8 @@ def sandwiched(there: WeightedDraws, back: Float[Array, "batch chain"]) -> Evide
         there: from a start to the posterior.
         back: log weights of walks from one exact posterior draw back to the start.
     """
-    lower, upper = there.evidence(), -log_mean_exp(back)
-    unknown = jnp.full_like(upper, jnp.nan)
-    return Evidence(lower.lower, upper, lower.stderr_lower, unknown, EvidenceKind.SANDWICH)
+    lower = there.evidence()
+    return sandwich_evidence(lower.lower, -log_mean_exp(back), lower.stderr_lower)
 
 
 def reverse_evidence(

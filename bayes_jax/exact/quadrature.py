@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from bayes_jax.batching import check_batch
 from bayes_jax.errors import InputError
-from bayes_jax.estimates import Evidence, EvidenceKind, exact_evidence
+from bayes_jax.estimates import Evidence, estimated_evidence, exact_evidence
 from bayes_jax.model import LatentModel, check_observations, compilable, latent_dim, log_joint
 
 _DEFAULT_NUM_POINTS = {1: 512, 2: 96, 3: 32}
@@ -152,7 +152,7 @@ def evidence(log_evidence: Float[Array, " batch"], error: Float[Array, " batch"]
     """
     if bool(jnp.all(error <= EXACT_TOLERANCE)):
         return exact_evidence(log_evidence)
-    return Evidence(log_evidence, log_evidence, error, error, EvidenceKind.ESTIMATE)
+    return estimated_evidence(log_evidence, error)
 
 
 class _Lattice(NamedTuple):

@@ -213,42 +213,6 @@ def test_all_epochs_run_while_validation_improves():
     assert (result.best_epoch, result.num_epochs) == (5, 5)
 
 
-def test_non_finite_training_metric_stops_with_the_best_state():
-    def step(state, key, batch, *, learning_rate):
-        # Epoch 3 has steps 5 and 6: the first of them is bad, the second is fine again.
-        return state + 1, {"objective": state, "kl": jnp.where(state == 4, jnp.nan, 0.0)}
-
-    system = scripted([0, 1, 0, 2, 0, 3])._replace(step=step)
-    config = TrainConfig(num_epochs=3, batch_size=2)
-    with pytest.raises(training.NonFiniteError, match="epoch 3: train kl is not finite") as error:
-        training.fit(KEY, system, ONE_STEP, ONE_STEP, config)
-    assert "\n" not in str(error.value)
-    assert error.value.result.state == 4
-    assert error.value.result.best_epoch == 2
-    # What it carries can be trained on: nothing in it has given its memory away.
-    progress = error.value.result.progress
-    assert (int(progress.state), int(progress.epoch)) == (4, 2)
-    with pytest.raises(training.NonFiniteError, match="epoch 3: train kl"):
-        training.fit(KEY, system, ONE_STEP, ONE_STEP, config, resume_from=progress)
-
-
-def test_non_finite_validation_stops():
-    system = scripted([1, 2, np.inf, 0])
-    config = TrainConfig(num_epochs=4, batch_size=4)
-    with pytest.raises(training.NonFiniteError, match="epoch 3: validation objective") as error:
-        training.fit(KEY, system, ONE_STEP, ONE_STEP, config)
-    assert error.value.result.state == 2
-
-
-def test_non_finite_state_stops_even_if_no_metric_shows_it():
-    def step(state, key, batch, *, learning_rate):
-        return state / 0, {"objective": 0.0}
-
-    system = toy_system(step=step, evaluate=lambda s, k, batch: {"objective": batch[:, 0]})
-    with pytest.raises(training.NonFiniteError, match="epoch 1: the state after the last step"):
-        training.fit(KEY, system, ONE_STEP, ONE_STEP, TrainConfig(batch_size=4))
-
-
 # --- repeating and resuming ----------------------------------------------------------------------
 
 

@@ -109,6 +109,22 @@ def rows(model_name: str, finished: list[Finished]) -> list[dict]:
     return [_row(model_name, entry, best, reference) for entry in finished]
 
 
+def warnings(finished: list[Finished]) -> list[str]:
+    """A line for each method that has no number for some images: their mean has none either."""
+    known = {entry.method.name: entry.outcome.evidence for entry in finished}
+    bad = {
+        name: np.flatnonzero(~np.asarray(evidence.valid))
+        for name, evidence in known.items()
+        if evidence is not None
+    }
+    return [
+        f"{name}: log p(x) of {len(images)} images is no number, the first of them image "
+        f"{images[0]}: p(x | z) is NaN or infinite somewhere"
+        for name, images in bad.items()
+        if len(images)
+    ]
+
+
 def find(finished: list[Finished], name: str) -> Finished | None:
     """The finished method of that name, if it ran."""
     return next((entry for entry in finished if entry.method.name == name), None)

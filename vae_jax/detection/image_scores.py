@@ -23,7 +23,11 @@ Images = Float[np.ndarray, "image dim"]
 Score = Callable[[PRNGKeyArray, Images], Float[np.ndarray, " image"]]
 
 RECOMMENDED = "complexity"
-"""A key of `possible_scores`, chosen where -log p misled: MNIST under a model of KMNIST."""
+"""A key of `possible_scores`, chosen where -log p misled: MNIST under a model of KMNIST.
+
+Of 8 x 8 digits a compressor can make nothing, and -log p is the better score: see
+benchmarks/anomalous_images.py.
+"""
 
 _BATCH = 256  # images in memory at once
 _NUM_IMPORTANCE_SAMPLES = 500

@@ -21,7 +21,7 @@ from bayes_jax.model import check_density, check_observations
 from vae_jax import schedules
 from vae_jax.configs import TrainConfig
 from vae_jax.systems.base import System, training_data
-from vae_jax.training import epochs, streaming
+from vae_jax.training import epochs, postmortem, streaming
 from vae_jax.training.results import (
     EpochReport,
     FitResult,
@@ -41,6 +41,7 @@ def fit(
     *,
     on_epoch: Callable[[EpochReport], None] | None = None,
     resume_from: Progress | None = None,
+    debug_nans: bool = False,
 ) -> FitResult:
     """Train a system until its validation objective stops improving, and keep the best state.
 
@@ -54,13 +55,15 @@ def fit(
         config: epochs, batch size, learning rate, patience.
         on_epoch: called after every epoch, for progress bars and metric files.
         resume_from: a restored `Progress` (see `checkpoints`); None starts anew.
+        debug_nans: where training meets NaN, find the operation that made it.
 
     Returns:
         The best state and the history.
 
     Raises:
         InputError: data that cannot be used, or fewer examples than one batch.
-        NonFiniteError: a metric or the state stopped being finite; it carries the result so far.
+        NonFiniteError: a metric or the state stopped being finite: in which step, and what; it
+            carries the result up to the last good epoch.
     """
     (result,) = fit_seeds(
         key[None],
@@ -70,6 +73,7 @@ def fit(
         config,
         on_epoch=on_epoch and (lambda reports: on_epoch(reports[0])),
         resume_from=[resume_from],
+        debug_nans=debug_nans,
     )
     return result
 
@@ -84,6 +88,7 @@ def fit_seeds(
     learning_rates: Sequence[float] | None = None,
     on_epoch: Callable[[tuple[EpochReport | None, ...]], None] | None = None,
     resume_from: Sequence[Progress | None] | None = None,
+    debug_nans: bool = False,
 ) -> tuple[FitResult, ...]:
     """`fit` of one system from many seeds at once: what each alone would give, up to rounding.
 
@@ -99,6 +104,7 @@ def fit_seeds(
         learning_rates: of each seed, where they shall not be the config's.
         on_epoch: called after every epoch with a report for each seed, None for one that stopped.
         resume_from: where each seed stands; None starts it anew.
+        debug_nans: as `fit`.
 
     Returns:
         One result for each seed.
@@ -124,12 +130,11 @@ def fit_seeds(
     first_rates = learning_rates or [config.learning_rate] * len(keys)
     loops = [replace(config, learning_rate=rate) for rate in first_rates]
     progress, history, faults = _fit_epochs(
-        keys, system, train, validation, loops, on_epoch, progress
+        keys, system, train, validation, loops, on_epoch, progress, debug_nans
     )
     seconds = (time.perf_counter() - start) / len(keys)
     results = tuple(
-        _result(history[index], _of_seed(progress, index), seconds, failed=index in faults)
-        for index in range(len(keys))
+        _result(history[index], _of_seed(progress, index), seconds) for index in range(len(keys))
     )
     if faults:
         raise NonFiniteError(results, faults)
@@ -150,7 +155,7 @@ def _start(keys, system, train, validation, config, resume_from) -> Progress:
     return _stack(each)
 
 
-def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress):
+def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress, debug_nans):
     """The last progress, the history of each seed, and index -> fault of those that went wrong."""
     config = loops[0]  # they differ in their rates alone
     of_run = jax.vmap(epochs.split_key)(keys)
@@ -161,10 +166,14 @@ def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress):
 
     while np.any(active := is_active()):
         epoch_start = time.perf_counter()
+        before = jax.tree.map(jnp.copy, progress.state)  # an epoch takes over the memory of its own
         state, is_good, *means = _one_epoch(
             progress, active, of_run, system, train, validation, loops
         )
-        faults |= _faults(progress, active, is_good, *means)
+        if found := _faults(progress, active, is_good, *means):
+            explain = partial(_explain, before, progress, of_run, system, train, loops, debug_nans)
+            faults |= {index: explain(index, what) for index, what in found.items()}
+            state = _choose(np.isin(np.arange(len(keys)), list(found)), before, state)
         active = is_active()
         progress = _advance(progress, active, state, means[1])
         if np.any(active):
@@ -182,10 +191,6 @@ def _fit_epochs(keys, system, train, validation, loops, on_epoch, progress):
 def _one_epoch(progress, active, of_run, system, train, validation, loops):
     """The new state, whether it is finite, and the means of training and validation."""
     numbers, config = progress.epoch + 1, loops[0]
-    rates = [
-        schedules.learning_rate(loop, int(number))
-        for loop, number in zip(loops, numbers, strict=True)
-    ]
     train_epochs = epochs.train_epochs
     if config.stream_steps:
         train_epochs = partial(streaming.train_epochs, stream_steps=config.stream_steps)
@@ -193,7 +198,7 @@ def _one_epoch(progress, active, of_run, system, train, validation, loops):
         progress.state,
         jax.vmap(jax.random.fold_in)(of_run.epochs, numbers),
         train,
-        np.asarray(rates, np.float32),
+        _rates(loops, numbers),
         active,
         step=system.step,
         batch_size=config.batch_size,
@@ -207,6 +212,11 @@ def _one_epoch(progress, active, of_run, system, train, validation, loops):
     )
 
 
+def _rates(loops, numbers):
+    rates = map(schedules.learning_rate, loops, map(int, numbers))
+    return np.fromiter(rates, np.float32)
+
+
 def _advance(progress, active, state, validation) -> Progress:
     objective = np.asarray([means["objective"] for means in validation], np.float32)
     is_better = active & (objective > progress.best_objective)
@@ -214,7 +224,7 @@ def _advance(progress, active, state, validation) -> Progress:
     best_state = progress.best_state
     return Progress(
         state,
-        _better(is_better, state, best_state) if np.any(is_better) else best_state,
+        _choose(is_better, state, best_state) if np.any(is_better) else best_state,
         epoch,
         np.where(is_better, epoch, progress.best_epoch),
         np.where(is_better, objective, progress.best_objective),
@@ -222,11 +232,13 @@ def _advance(progress, active, state, validation) -> Progress:
 
 
 @jax.jit
-def _better(is_better, state, best_state):
-    def choose(new, old):
-        return jnp.where(is_better.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+def _choose(is_first, first, second):
+    """Of each seed the first state or the second."""
 
-    return jax.tree.map(choose, state, best_state)
+    def choose(one, other):
+        return jnp.where(is_first.reshape(-1, *(1,) * (one.ndim - 1)), one, other)
+
+    return jax.tree.map(choose, first, second)
 
 
 def _reports(progress, active, train, validation, *, seconds, steps, batch_size):
@@ -247,16 +259,13 @@ def _reports(progress, active, train, validation, *, seconds, steps, batch_size)
     )
 
 
-def _result(history, progress, seconds, *, failed) -> FitResult:
+def _result(history, progress, seconds) -> FitResult:
     epoch, best_epoch = int(progress.epoch), int(progress.best_epoch)
-    if failed:  # its last state is of no use: it can go on from the best one
-        best = jax.tree.map(jnp.array, progress.best_state)
-        progress = progress._replace(state=best, epoch=progress.best_epoch)
     return FitResult(progress.best_state, tuple(history), best_epoch, epoch, seconds, progress)
 
 
 def _faults(progress, active, is_good, train, validation) -> dict[int, str]:
-    """Seed -> what of its epoch is not finite."""
+    """Seed -> what its epoch ended with that is not finite."""
     faults = {}
     for index in map(int, np.flatnonzero(active)):
         bad = [f"train {name}" for name, value in train[index].items() if not np.isfinite(value)]
@@ -267,11 +276,26 @@ def _faults(progress, active, is_good, train, validation) -> dict[int, str]:
             if not np.all(np.isfinite(value))
         ]
         if bad:
-            faults[index] = (
-                f"epoch {progress.epoch[index] + 1}: {bad[0]} is not finite; the best state so far "
-                "is kept: try a lower learning rate"
-            )
+            faults[index] = bad[0]
     return faults
+
+
+def _explain(before, progress, of_run, system, train, loops, debug_nans, index, what) -> str:
+    """One line on a seed whose epoch ended badly: the step, and the first number that was bad."""
+    number, fault = int(progress.epoch[index]) + 1, None
+    if not what.startswith("validation"):
+        fault = postmortem.examine(
+            _of_seed(before, index),
+            jax.random.fold_in(of_run.epochs[index], number),
+            train,
+            schedules.learning_rate(loops[index], number),
+            step=system.step,
+            batch_size=loops[index].batch_size,
+            debug_nans=debug_nans,
+        )
+    where = f", {fault}" if fault else f": {what} is not finite"
+    kept = f"the state after epoch {number - 1} is kept" if number > 1 else "nothing is kept"
+    return f"epoch {number}{where}; {kept}: try a lower learning rate"
 
 
 def _fit_exact(keys, system, train, validation, on_epoch):
@@ -341,8 +365,8 @@ def _stack(each: Sequence[Progress]) -> Progress:
     return Progress(**states, **clocks)
 
 
-def _of_seed(progress: Progress, index: int) -> Progress:
-    return jax.tree.map(lambda leaf: leaf[index], progress)
+def _of_seed(stacked, index: int):
+    return jax.tree.map(lambda leaf: leaf[index], stacked)
 
 
 def _summaries(metrics, summarise) -> list[dict]:

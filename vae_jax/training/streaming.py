@@ -1,7 +1,8 @@
 """Epochs over data that stay on the host: the device holds two chunks of batches at a time.
 
 While the steps of one chunk are made, the next is gathered and sent. Order, noise and steps are
-those of data that lie on the device, and so are the results, up to rounding.
+those of data that lie on the device, and so are the results, up to rounding. Where a number is not
+finite, no chunk follows the one that is on its way by then.
 """
 
 from collections.abc import Callable
@@ -49,8 +50,9 @@ def train_epochs(
     totals = []
     for first, rows in _chunks(order, stream_steps):
         chunk = jax.device_put(jax.tree.map(lambda leaf, rows=rows: leaf[rows], data))
-        # No third chunk before the first is used up.
-        jax.block_until_ready(totals[-1:])
+        # No third chunk before the first is used up; none at all where nobody could use it.
+        if totals and not np.any(active & _all_finite(totals[-1])):
+            break
         num = min(num_steps - first, rows.shape[1])
         states, total = _train_chunk(
             states, key_steps, chunk, learning_rates, active, first, num, step=step
@@ -58,6 +60,10 @@ def train_epochs(
         totals.append(total)
     means = jax.tree.map(lambda *parts: sum(parts) / num_steps, *totals)
     return states, means, jax.vmap(epochs.all_finite)(states)
+
+
+def _all_finite(totals) -> Bool[np.ndarray, " seed"]:
+    return np.all([np.isfinite(np.asarray(total)) for total in jax.tree.leaves(totals)], axis=0)
 
 
 def _chunks(order: Int[np.ndarray, "seed step batch"], most: int):
