@@ -146,11 +146,15 @@ def check_observations(model: LatentModel, x: PyTree) -> None:
     """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((model, x))):
         return
-    _check_prior(model.prior)
-    # A function that outlives the call, so that the next one traces nothing.
-    _check_shapes(jax.eval_shape(_some_likelihood, model), x)
-    inside = _inside_support(model, x)
-    _refuse_outside(inside, lambda: f"the likelihood ({_support_name(_some_likelihood(model))})")
+    # Values are looked at although a caller may be under `jax.eval_shape`, for its shapes alone.
+    with jax.ensure_compile_time_eval():
+        _check_prior(model.prior)
+        # A function that outlives the call, so that the next one traces nothing.
+        _check_shapes(jax.eval_shape(_some_likelihood, model), x)
+        inside = _inside_support(model, x)
+        _refuse_outside(
+            inside, lambda: f"the likelihood ({_support_name(_some_likelihood(model))})"
+        )
 
 
 def check_density(density: Distribution, x: PyTree) -> None:

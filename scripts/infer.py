@@ -7,11 +7,11 @@ python scripts/infer.py runs/vae --evidence ais --num-temperatures 1000
 RUN/inference/report.html has the tables that are printed, results.json their rows: mean log p(x)
 in nats per image by every inference the model allows, how far annealing leaves it open, the gaps of
 the encoder in the mean and image by image, beside those of training images, and whether MCMC
-converged.
+converged. The same command again goes on where it was stopped, from RUN/inference/unfinished.
 """
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,12 @@ import tyro
 from vae_jax import console
 from vae_jax.arguments import Processes
 from vae_jax.configs import ConfigError, DistributedConfig, InferenceBudget
+
+_SAME_NUMBERS = (
+    *("run", "out", "data_dir", "processes"),
+    *("save_draws", "overwrite", "checkpoint_seconds"),
+)
+"""Options that change no number: an unfinished inference goes on under others."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,10 @@ class Infer:
         data: other images than those of the run: a data set or a path.
         data_dir: folder of the data sets; that of the run if unset.
         out: where the report goes; RUN/inference if unset.
+        save_draws: write the MCMC draws (draws.npz) and annealed log weights (weights.npz) beside
+            the report.
+        overwrite: forget what an earlier call left unfinished.
+        checkpoint_seconds: between two saves of unfinished MCMC, annealing or q*.
         processes: who takes part.
     """
 
@@ -58,6 +68,9 @@ class Infer:
     data: str | None = None
     data_dir: str | None = None
     out: Path | None = None
+    save_draws: bool = False
+    overwrite: bool = False
+    checkpoint_seconds: float = 20.0
     processes: Processes = field(default_factory=DistributedConfig)
 
     def __post_init__(self):
@@ -65,12 +78,21 @@ class Infer:
             if getattr(self, name) < 2:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 2")
         _ = self.budget  # checks the other counts
+        if not self.checkpoint_seconds >= 0:
+            raise ConfigError(
+                f"checkpoint_seconds is {self.checkpoint_seconds}: expected at least 0"
+            )
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}: expected at least 0")
         if self.num_simulations and self.num_simulations < 20:
             raise ConfigError(
                 f"num_simulations is {self.num_simulations}: expected 0, or at least 20"
             )
+
+    @property
+    def folder(self) -> Path:
+        """Where the report goes."""
+        return self.out or self.run / "inference"
 
     @property
     def budget(self) -> InferenceBudget:
@@ -98,23 +120,25 @@ def main(command: Infer) -> None:
         console.warn(line)
     dataset = trained.load_data(run, name=command.data, data_dir=command.data_dir)
     x = dataset.test[: command.num_images].astype("float32")
-    finished = infer(command, run.generative, x)
-    train = infer_train(command, run.generative, dataset)
-    cases = calibrate(command, run.generative)
+    with open_store(command, run, dataset).listening() as store:
+        finished = infer(command, run.generative, x, store.at("test"))
+        train = infer_train(command, run.generative, dataset, store.at("train"))
+        cases = calibrate(command, run.generative, store.at("calibration"))
     if processes.is_first():
         tell(command, run, dataset, x, finished, cases, train, start=start)
+        store.clear()
 
 
 def tell(command: Infer, run, dataset, x, finished, cases, train, *, start: float) -> None:
     """Write the report, and print its tables."""
-    from vae_jax import inference_report, latent_images, report, runs
+    from vae_jax import inference_report, latent_images, report, runs, saved_draws
     from vae_jax.comparison import inferences
 
     name, budget = run.config.system, command.budget
     tables = inference_report.tables(name, finished, cases, train)
     images = latent_images.to_images(x, dataset.image_shape, white=dataset.spec.white)
     page = report.write(
-        command.out or command.run / "inference",
+        command.folder,
         title=f"How well {name} infers: {dataset.name}",
         intro=inference_report.introduction(command.run.name, dataset.name, budget, len(x)),
         tables=tables,
@@ -125,10 +149,47 @@ def tell(command: Infer, run, dataset, x, finished, cases, train, *, start: floa
         console.print_table(table)
     for line in inferences.warnings(finished):
         console.warn(line)
+    for path in saved_draws.write(command.folder, finished) if command.save_draws else ():
+        console.show(f"draws: {path}")
     console.show(f"report: {page}")
 
 
-def infer_train(command: Infer, generative, dataset) -> list:
+def open_store(command: Infer, run, dataset):
+    """The folder of what is unfinished, and a message if an earlier call left something there."""
+    import jax
+
+    from vae_jax import resumption, trained
+    from vae_jax.resumption.leaves import digest
+    from vae_jax.sharding import processes
+
+    asked = asdict(command)
+    for name in _SAME_NUMBERS:
+        del asked[name]
+    images = {"test": dataset.test, "train": dataset.train}
+    content = {
+        "command": asked,
+        "run": run.config,
+        "epoch": int(run.progress.epoch),
+        "params": digest(run.progress.best_state),
+        "images": {split: digest(x[: command.num_images]) for split, x in images.items()},
+        "x64": bool(jax.config.jax_enable_x64),
+    }
+    store = resumption.open_store(
+        command.folder / "unfinished",
+        content,
+        overwrite=command.overwrite,
+        seconds_between=command.checkpoint_seconds,
+        warn=console.warn,
+        keeps=not processes.are_several(),
+    )
+    if store.root.is_dir():
+        console.message(f"{store.root}: going on where an earlier call was stopped")
+        for name, (then, now) in trained.changed_versions(store.root).items():
+            console.warn(f"{name} was {then} and is {now}: no longer the unbroken run bit by bit")
+    return store
+
+
+def infer_train(command: Infer, generative, dataset, store) -> list:
     """What the gaps of as many training images are made of, for a model with a guide."""
     import jax
 
@@ -138,10 +199,10 @@ def infer_train(command: Infer, generative, dataset) -> list:
     if dataset.observe is not None:
         x = dataset.observe(jax.random.key(command.seed), x)
     budget = replace(command.budget, num_simulations=0)
-    return infer(command, generative, x.astype("float32"), budget=budget, for_gaps=True)
+    return infer(command, generative, x.astype("float32"), store, budget=budget, for_gaps=True)
 
 
-def infer(command: Infer, generative, x, *, budget=None, for_gaps=False) -> list:
+def infer(command: Infer, generative, x, store, *, budget=None, for_gaps=False) -> list:
     """Run the methods under a progress bar."""
     import jax
 
@@ -159,6 +220,7 @@ def infer(command: Infer, generative, x, *, budget=None, for_gaps=False) -> list
             jax.numpy.asarray(x),
             budget or command.budget,
             for_gaps=for_gaps,
+            store=replace(store, note=lambda line: advance(0, note=line)),
             **chosen,
         ):
             finished.append(done)
@@ -166,7 +228,7 @@ def infer(command: Infer, generative, x, *, budget=None, for_gaps=False) -> list
     return finished
 
 
-def calibrate(command: Infer, generative) -> dict:
+def calibrate(command: Infer, generative, store) -> dict:
     """Calibration on simulated images, of a model that has a continuous latent."""
     from vae_jax import run_calibration
     from vae_jax.comparison.models import evaluation_key
@@ -179,6 +241,7 @@ def calibrate(command: Infer, generative) -> dict:
         generative,
         command.budget,
         num_simulations=command.num_simulations,
+        store=store,
     )
 
 

@@ -44,6 +44,18 @@ class Found(NamedTuple):
     damaged: dict[int, str]
 
 
+class Recalled(NamedTuple):
+    """A checkpoint read without knowing what is in it.
+
+    Attributes:
+        leaves: the arrays, in the order of the tree that was saved.
+        about: what was said of them.
+    """
+
+    leaves: list[jax.Array]
+    about: dict[str, Any]
+
+
 def save(
     folder: str | Path,
     step: int,
@@ -82,9 +94,9 @@ def save(
             target.rename(Path(scratch) / target.name)  # where `sweep` finds it
         written.rename(target)
     _sync(folder)
-    steps = _steps(folder)
-    kept = [each for each in steps if each <= step][-keep if keep else None :]
-    for each in {*steps} - {*kept}:
+    there = _steps(folder)
+    kept = [each for each in there if each <= step][-keep if keep else None :]
+    for each in {*there} - {*kept}:
         _delete(folder, each)
     return target
 
@@ -117,6 +129,44 @@ def restore(folder: str | Path, abstract_state: PyTree, *, step: int | None = No
     manifest = _checked_manifest(checkpoint)
     _check_leaves(checkpoint, manifest["leaves"], _describe(abstract_state))
     return state_files.read(checkpoint / _STATE, abstract_state)
+
+
+def recall(folder: str | Path, step: int) -> Recalled:
+    """Read a flat list of arrays back, bit by bit, as its own manifest describes it.
+
+    Args:
+        folder: of the checkpoints.
+        step: which.
+
+    Raises:
+        InputError: no such checkpoint, or a missing, truncated or altered file (named).
+    """
+    checkpoint = Path(folder).absolute() / str(step)
+    manifest = _checked_manifest(checkpoint)
+    expected = [_expected(leaf) for leaf in manifest["leaves"].values()]
+    return Recalled(state_files.read(checkpoint / _STATE, expected), manifest["about"])
+
+
+def recall_about(folder: str | Path, step: int) -> dict[str, Any]:
+    """What was said of a checkpoint when it was saved; errors as `recall`."""
+    return _checked_manifest(Path(folder).absolute() / str(step))["about"]
+
+
+def steps(folder: str | Path) -> list[int]:
+    """Of all checkpoints on the disk now, intact or not, rising."""
+    return _steps(Path(folder))
+
+
+def delete_after(folder: str | Path, step: int) -> None:
+    """Delete the checkpoints of a future that was given up.
+
+    Args:
+        folder: of the checkpoints.
+        step: the last one that stays.
+    """
+    for each in _steps(Path(folder)):
+        if each > step:
+            _delete(Path(folder), each)
 
 
 def find(folder: str | Path) -> Found:
@@ -227,6 +277,12 @@ def _describe(state) -> dict[str, str]:
     return {
         jax.tree_util.keystr(path): f"{leaf.dtype}{list(jnp.shape(leaf))}" for path, leaf in leaves
     }
+
+
+def _expected(description: str) -> jax.ShapeDtypeStruct:
+    """Of `float32[3,4]`."""
+    dtype, _, shape = description.partition("[")
+    return jax.ShapeDtypeStruct(json.loads(f"[{shape}"), jnp.dtype(dtype))
 
 
 def _files(checkpoint: Path) -> list[str]:

@@ -77,6 +77,41 @@ def config_hash(config: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
+def differences(left: Any, right: Any, name: str = "") -> dict[str, tuple]:
+    """Where two contents of JSON differ.
+
+    Args:
+        left: one.
+        right: the other.
+        name: of both, before the names of their fields.
+
+    Returns:
+        Dotted field -> its two values.
+    """
+    if isinstance(left, dict) and isinstance(right, dict):
+        pairs = {key: (left.get(key), right.get(key)) for key in sorted({*left, *right}, key=str)}
+        return {
+            field: values
+            for key, (ours, theirs) in pairs.items()
+            for field, values in differences(ours, theirs, f"{name}.{key}".lstrip(".")).items()
+        }
+    return {} if left == right else {name: (left, right)}
+
+
+def summary(different: dict[str, tuple], *, num_shown: int = 3) -> str:
+    """`differences` in one line, "there" the left side and "here" the right one.
+
+    Args:
+        different: at least one.
+        num_shown: how many are spelled out.
+    """
+    parts = [
+        f"{field} is {there!r} there, {here!r} here" for field, (there, here) in different.items()
+    ]
+    more = len(parts) - num_shown
+    return "; ".join(parts[:num_shown]) + (f"; and {more} more" if more > 0 else "")
+
+
 def to_json(content: Any) -> bytes:
     """Readable JSON; `to_plain` says what becomes of arrays, enums and NaN."""
     text = json.dumps(to_plain(content), indent=2, ensure_ascii=False, allow_nan=False)

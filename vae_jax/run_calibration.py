@@ -1,16 +1,18 @@
 """Is the encoder calibrated, and is MCMC? Images simulated from a run's own decoder tell."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 from jaxtyping import PRNGKeyArray
 
-from bayes_jax import GenerativeModel, sample_posterior
+from bayes_jax import GenerativeModel
 from bayes_jax.calibration import Calibration, simulation_based_calibration
 from bayes_jax.noise import independent_draws
 from vae_jax.comparison import methods
+from vae_jax.comparison.methods import Engines
 from vae_jax.configs import InferenceBudget
-from vae_jax.sharding.observations import gathering
+from vae_jax.resumption import Store, engines_in
 
 NUM_GUIDE_DRAWS = 320
 # Apart from the keys that the inferences of a run take from the same parent.
@@ -21,7 +23,12 @@ EVERY = 4
 
 
 def calibrate(
-    key: PRNGKeyArray, generative: GenerativeModel, budget: InferenceBudget, *, num_simulations: int
+    key: PRNGKeyArray,
+    generative: GenerativeModel,
+    budget: InferenceBudget,
+    *,
+    num_simulations: int,
+    store: Store | None = None,
 ) -> dict[str, Calibration]:
     """Simulation-based calibration of the encoder and of HMC.
 
@@ -30,16 +37,23 @@ def calibrate(
         generative: with a continuous latent.
         budget: whose batch size bounds memory.
         num_simulations: images simulated.
+        store: where results and half of the draws of HMC are kept; nothing is, if None.
 
     Returns:
         Name of each inference -> its ranks and p values; without an encoder, HMC alone.
     """
     key = jax.random.fold_in(key, CALIBRATION_STREAM)
     model, guide = generative.latent, generative.guide
-    samplers = {} if guide is None else {methods.AMORTIZED: partial(_from_guide, guide)}
-    samplers[methods.HMC] = partial(_from_chains, model, guide, budget.batch_size)
+
+    def case(sampler: Callable, store: Store | None = None) -> Calibration:
+        engines = Engines() if store is None else engines_in(store)
+        draw = partial(sampler, engines, model, guide, budget.batch_size)
+        return simulation_based_calibration(key, model, draw, num_simulations=num_simulations)
+
+    samplers = {} if guide is None else {methods.AMORTIZED: _from_guide}
+    samplers[methods.HMC] = _from_chains
     return {
-        name: simulation_based_calibration(key, model, sampler, num_simulations=num_simulations)
+        name: store.once(name, partial(case, sampler)) if store else case(sampler)
         for name, sampler in samplers.items()
     }
 
@@ -74,11 +88,11 @@ def _draws_from(guide, keys, x):
     return jax.vmap(lambda key, x: independent_draws(key, guide(x), NUM_GUIDE_DRAWS))(keys, x)
 
 
-def _from_guide(guide, key, x):
+def _from_guide(engines, model, guide, batch_size, key, x):
+    del engines, model, batch_size
     return _draws_from(guide, jax.random.split(key, len(x)), x)
 
 
-def _from_chains(model, guide, batch_size, key, x):
-    sample = gathering(sample_posterior)
-    draws = sample(key, model, x, guide=guide, batch_size=batch_size, **MCMC)
+def _from_chains(engines, model, guide, batch_size, key, x):
+    draws = engines.sample_posterior(key, model, x, guide=guide, batch_size=batch_size, **MCMC)
     return draws.pooled(every=EVERY)

@@ -6,7 +6,7 @@ those that its abilities allow.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,14 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from bayes_jax import GenerativeModel
+from bayes_jax.annealing import Validation
 from bayes_jax.estimates import Gaps
 from bayes_jax.gaps import decompose, generalization_gap, mean_gaps
 from vae_jax.comparison import inferences, methods
 from vae_jax.comparison.inferences import Finished
 from vae_jax.comparison.methods import Method, Outcome, Setting
 from vae_jax.configs import InferenceBudget
+from vae_jax.resumption import Store, engines_in
 from vae_jax.timing import timed
 
 Sampler = Literal["hmc", "nuts"]
@@ -86,8 +88,12 @@ def run_methods(
     sampler: Sampler = "hmc",
     evidence: Estimator = "ais",
     for_gaps: bool = False,
+    store: Store | None = None,
 ) -> Iterator[Finished]:
     """Run what `possible_methods` lists, one after another.
+
+    With a store, methods that an earlier call finished are not run again, and the one it was in
+    goes on where MCMC, annealing or q* were saved.
 
     Args:
         key: a PRNG key.
@@ -97,9 +103,13 @@ def run_methods(
         sampler: of the posterior draws.
         evidence: what the gaps of a guide are held against, where nothing is exact.
         for_gaps: only the methods that `decomposition` asks for.
+        store: where results and what is half done are kept; nothing is, if None.
 
     Yields:
         What each method found, as soon as it is done.
+
+    Raises:
+        Interrupted: a signal came while a store listens; what there is is saved.
     """
     setting = Setting(generative.latent, generative.guide, budget)
     key, key_simulate = jax.random.split(key)
@@ -112,10 +122,40 @@ def run_methods(
         if for_gaps and method.name not in _FOR_GAPS:
             continue
         rows = x if method.all_images else x[: budget.num_posteriors]
-        key_run, key_validate = jax.random.split(jax.random.fold_in(key, index))
-        done = timed(partial(method.run, key_run, setting, rows))
-        validation = inferences.validated(key_validate, method, setting, pairs)
-        yield Finished(method, done.result, None, done.seconds, done.compile_seconds, validation)
+        key_method = jax.random.fold_in(key, index)
+        measure = partial(_measured, key_method, method, setting, rows, pairs)
+        found = store.once(f"{index}-{method.name}", measure) if store else measure()
+        yield Finished(
+            method, found.outcome, None, found.seconds, found.compile_seconds, found.validation
+        )
+
+
+class _Measured(NamedTuple):
+    """What of a `Finished` method is kept on the disk."""
+
+    outcome: Outcome
+    seconds: float
+    compile_seconds: float
+    validation: Validation | None
+
+
+def _measured(key, method: Method, setting: Setting, rows, pairs, store=None) -> _Measured:
+    key_run, key_validate = jax.random.split(key)
+    running, validating, seconds = setting, setting, 0.0
+    if store is not None:
+        running = setting._replace(engines=engines_in(store.at("run")))
+        validating = setting._replace(engines=engines_in(store.at("validation")))
+        seconds = store.at("run").seconds_spent()
+    done = timed(partial(method.run, key_run, running, rows))
+    validation = inferences.validated(key_validate, method, validating, pairs)
+    outcome = done.result if store is None else _without_params(done.result)
+    return _Measured(outcome, seconds + done.seconds, done.compile_seconds, validation)
+
+
+def _without_params(outcome: Outcome) -> Outcome:
+    """Those of q* can be a flow's maps, which no report looks at."""
+    fitted = outcome.fitted
+    return outcome if fitted is None else outcome._replace(fitted=fitted._replace(params=None))
 
 
 def decomposition(finished: list[Finished]) -> Gaps | None:

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 from bayes_jax.errors import InputError
 from vae_jax.configs import DataConfig, TextConfig, TrainConfig
 from vae_jax.provenance import PROJECT, git_hash, meta, results, versions
-from vae_jax.records import append_line, config_hash, from_dict, to_plain, write_bytes, write_json
+from vae_jax.records import (
+    append_line,
+    config_hash,
+    differences,
+    from_dict,
+    summary,
+    to_plain,
+    write_bytes,
+    write_json,
+)
 from vae_jax.systems import SYSTEMS
 
 __all__ = [
@@ -191,23 +200,11 @@ def _read_existing(folder: Path) -> dict:
 
 def _check_same(existing: dict, config: dict, folder: Path) -> None:
     asked = {key: value for key, value in existing.items() if key not in _OWN_KEYS}
-    for field, (found, expected) in _differences(asked, config).items():
+    if different := differences(asked, config):
         raise InputError(
-            f"{folder} belongs to another run ({field} is {found!r} there, {expected!r} here): "
+            f"{folder} belongs to another run ({summary(different)}): "
             "choose another output folder, or --overwrite to replace it"
         )
-
-
-def _differences(left: Any, right: Any, name: str = "") -> dict[str, tuple]:
-    """Dotted field -> its two values, where they differ."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        pairs = {key: (left.get(key), right.get(key)) for key in sorted({*left, *right}, key=str)}
-        return {
-            field: values
-            for key, (ours, theirs) in pairs.items()
-            for field, values in _differences(ours, theirs, f"{name}.{key}".lstrip(".")).items()
-        }
-    return {} if left == right else {name: (left, right)}
 
 
 def _clear(folder: Path) -> None:

@@ -3,6 +3,7 @@
 Nothing is checked here: `checkpoints` keeps a manifest of every file.
 """
 
+import math
 import os
 import re
 import tempfile
@@ -28,7 +29,7 @@ def write(path: Path, state: PyTree) -> None:
     """
     _check_room(path, sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
     try:
-        _save_by_orbax(path, state)
+        _save_by_orbax(path, jax.tree.map(_stand_in, state))
     except ValueError as error:
         if number := re.search(r"os_error_code='(\d+)'", str(error)):
             code = int(number.group(1))
@@ -45,13 +46,28 @@ def read(path: Path, abstract_state: PyTree) -> PyTree:
     """
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding),
+        lambda leaf: jax.ShapeDtypeStruct(_stored_shape(leaf), leaf.dtype, sharding=sharding),
         abstract_state,
     )
     state = _load_by_orbax(path, abstract)
     # Orbax commits its arrays to a device, and what was compiled for uncommitted ones would compile
     # again for them: hence through the host.
-    return jax.tree.map(lambda leaf: jnp.array(jax.device_get(leaf)), state)
+    return jax.tree.map(_as_expected, state, abstract_state)
+
+
+def _as_expected(leaf, expected):
+    if math.prod(jnp.shape(expected)) == 0:
+        return jnp.zeros(jnp.shape(expected), expected.dtype)
+    return jnp.array(jax.device_get(leaf))
+
+
+def _stand_in(leaf):
+    """Orbax refuses arrays without elements."""
+    return jnp.zeros(_stored_shape(leaf), leaf.dtype) if leaf.size == 0 else leaf
+
+
+def _stored_shape(leaf) -> tuple[int, ...]:
+    return (1,) if math.prod(jnp.shape(leaf)) == 0 else jnp.shape(leaf)
 
 
 def _check_room(path: Path, num_bytes: int) -> None:

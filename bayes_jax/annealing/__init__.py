@@ -14,12 +14,13 @@ In the order of the imports: `schedules`, `path`, `moves`, `settings`, `pilot` (
 whose evidence they are), `validation`.
 """
 
-from bayes_jax.annealing.chains import Chains, advance, init, log_weight
+from bayes_jax.annealing.chains import Chains, advance, init, log_weight, weighted_draws
 from bayes_jax.annealing.engines import (
     annealed_draws,
     annealed_evidence,
     evidence_sandwich,
     reverse_evidence,
+    sandwiched,
 )
 from bayes_jax.annealing.generative import annealed_model
 from bayes_jax.annealing.path import GaussianStart, Path
@@ -47,6 +48,8 @@ __all__ = [
     "make_settings",
     "power_schedule",
     "reverse_evidence",
+    "sandwiched",
     "sigmoid_schedule",
     "validate_annealing",
+    "weighted_draws",
 ]

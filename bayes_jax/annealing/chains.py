@@ -24,6 +24,7 @@ from bayes_jax.annealing.schedules import check_schedule
 from bayes_jax.annealing.settings import Settings
 from bayes_jax.batching import Index, check_batch, map_observations, map_rows
 from bayes_jax.errors import InputError
+from bayes_jax.estimates import WeightedDraws
 from bayes_jax.hamiltonian import Point
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.noise import independent_draws
@@ -130,16 +131,26 @@ def log_weight(chains: Chains) -> Float[Array, "*batch chain"]:
     return chains.log_weight + last_step[..., None] * chains.points.terms.bridge
 
 
+def weighted_draws(chains: Chains) -> WeightedDraws:
+    """Where chains stand at the end of their walk, with their weights.
+
+    Raises:
+        InputError: as `log_weight`.
+    """
+    return WeightedDraws(chains.points.position, log_weight(chains), chains.num_grads)
+
+
 @partial(jax.jit, static_argnums=7)
 def _init(key, model, guide, x, betas, z, index_offset, settings):
     def one(key, row):
         x, z = row
-        key_path, key_walk = jax.random.split(key)
+        # The keys of the whole walks in `engines`, so that a walk in steps is the same walk.
+        key_path, key_there, key_back = jax.random.split(key, 3)
         density = joint_density(model, x)
         path = make_path(key_path, model, density, x, guide=guide, betas=betas, settings=settings)
         if z is None:
-            return start_forward(key_walk, density, path, settings)
-        return start_backward(key_walk, density, path, z, settings)
+            return start_forward(key_there, density, path, settings)
+        return start_backward(key_back, density, path, z, settings)
 
     chains = map_observations(
         one, key, (x, z), batch_size=settings.batch_size, index_offset=index_offset

@@ -182,6 +182,16 @@ def evidence_sandwich(
     check_batch((z, x), batch_size)
     check_observations(model, x)
     there, back = _walk(key, model, guide, z, x, betas, index_offset, settings=settings)
+    return sandwiched(there, back)
+
+
+def sandwiched(there: WeightedDraws, back: Float[Array, "batch chain"]) -> Evidence:
+    """log p(x) from both sides, of walks that were made.
+
+    Args:
+        there: from a start to the posterior.
+        back: log weights of walks from one exact posterior draw back to the start.
+    """
     lower = there.evidence()
     return sandwich_evidence(lower.lower, -log_mean_exp(back), lower.stderr_lower)
 

@@ -43,12 +43,12 @@ def make_settings(
     model: LatentModel,
     guide: Guide | None,
     *,
-    num_chains: int,
-    num_temperatures: int | None,
-    schedule: Schedule,
-    transition: str,
-    num_leapfrogs: int,
-    batch_size: int | None,
+    num_chains: int = 16,
+    num_temperatures: int | None = None,
+    schedule: Schedule = "sigmoid",
+    transition: str = "hmc",
+    num_leapfrogs: int = NUM_LEAPFROGS,
+    batch_size: int | None = None,
 ) -> tuple[Settings, Float[Array, " step"]]:
     """Settings and inverse temperatures of a walk, checked.
 

@@ -6,6 +6,8 @@ those left behind, `targets` say which density and which force.
 
 from bayes_jax.mcmc.chains import Chains, Settings, Starts, init, sample, warm_up
 from bayes_jax.mcmc.engines import (
+    posterior_chains,
+    posterior_settings,
     posterior_starts,
     sample_batch,
     sample_posterior,
@@ -17,6 +19,8 @@ __all__ = [
     "Settings",
     "Starts",
     "init",
+    "posterior_chains",
+    "posterior_settings",
     "posterior_starts",
     "sample",
     "sample_batch",

@@ -14,6 +14,7 @@ from bayes_jax.errors import InputError
 from bayes_jax.estimates import Draws
 from bayes_jax.mcmc import hmc
 from bayes_jax.mcmc.chains import (
+    Chains,
     Kernel,
     Settings,
     Starts,
@@ -102,11 +103,13 @@ def sample_posterior(
     model, guide = compilable(model), compilable(guide)
     check_batch(x, batch_size)
     check_observations(model, x)
-    if num_warmup is None:
-        num_warmup = WARMUP_WITHOUT if guide is None else WARMUP_WITH_GUIDE
-        num_warmup = WARMUP_NUTS if kernel == "nuts" else num_warmup
-    settings = Settings(
-        kernel, num_warmup, num_leapfrogs, force_dtype, batch_size, far_starts=guide is None
+    settings = posterior_settings(
+        guide,
+        kernel=kernel,
+        num_warmup=num_warmup,
+        num_leapfrogs=num_leapfrogs,
+        force_dtype=force_dtype,
+        batch_size=batch_size,
     )
     check_settings(settings, num_chains, num_samples)
     return _sample_posterior(
@@ -174,6 +177,83 @@ def sample_batch(
         num_samples=num_samples,
         settings=settings,
     )
+
+
+def posterior_settings(
+    guide: Guide | None,
+    *,
+    kernel: Kernel = "hmc",
+    num_warmup: int | None = None,
+    num_leapfrogs: int = hmc.NUM_LEAPFROGS,
+    force_dtype: ForceDtype = "float32",
+    batch_size: int | None = None,
+) -> Settings:
+    """Settings of the chains of `sample_posterior`, its defaults in place.
+
+    Args:
+        guide: ONE x -> q(z | x), or None.
+        kernel: as in `sample_posterior`, with the options below.
+        num_warmup: moves before the kept ones.
+        num_leapfrogs: gradients per move of "hmc".
+        force_dtype: of the gradients of "hmc".
+        batch_size: observations in memory at once.
+    """
+    if num_warmup is None:
+        num_warmup = WARMUP_WITHOUT if guide is None else WARMUP_WITH_GUIDE
+        num_warmup = WARMUP_NUTS if kernel == "nuts" else num_warmup
+    return Settings(
+        kernel, num_warmup, num_leapfrogs, force_dtype, batch_size, far_starts=guide is None
+    )
+
+
+def posterior_chains(
+    key: PRNGKeyArray,
+    model: LatentModel,
+    x: PyTree,
+    *,
+    settings: Settings,
+    guide: Guide | None = None,
+    num_chains: int = 16,
+    index_offset: int = 0,
+) -> Chains:
+    """The chains of `sample_posterior` where they start, with its keys.
+
+    `mcmc.warm_up` and `mcmc.sample` go on from there, with `Partial(log_joint, model)` as their
+    density: moved in steps these are the same chains, up to rounding.
+
+    Args:
+        key: a PRNG key.
+        model: p(z) p(x | z).
+        x: `[batch, ...]`.
+        settings: from `posterior_settings`; the same in every later call.
+        guide: ONE x -> q(z | x).
+        num_chains: chains per x.
+        index_offset: index of x[0] in the whole data set.
+
+    Raises:
+        InputError: as `sample_posterior`.
+    """
+    model, guide = compilable(model), compilable(guide)
+    check_batch(x, settings.batch_size)
+    check_observations(model, x)
+    check_settings(settings, num_chains, num_samples=1)
+    return _posterior_chains(
+        key, model, guide, x, index_offset, num_chains=num_chains, settings=settings
+    )
+
+
+@partial(jax.jit, static_argnames=("num_chains", "settings"))
+def _posterior_chains(key, model, guide, x, index_offset, *, num_chains, settings):
+    def one(key, x):
+        key_start, key_chains = jax.random.split(key)
+        starts = start(key_start, model, guide, x, num_chains=num_chains)
+        density = Partial(density_of, Partial(log_joint, model), x)
+        return init_one(key_chains, density, starts, settings)
+
+    chains = map_observations(
+        one, key, x, batch_size=rows_at_once(settings), index_offset=index_offset
+    )
+    return chains._replace(num_moves=jnp.zeros((), jnp.int32))
 
 
 def posterior_starts(

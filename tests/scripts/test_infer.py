@@ -3,11 +3,13 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from vae_jax import run_inference, systems, trained
+from vae_jax import report, run_inference, systems, trained
 from vae_jax.configs import LinearVAEConfig, ObservationSpec, PosteriorConfig, VAEConfig
 
 SMALL = ["--num-images", 8, "--num-posteriors", 3, "--num-temperatures", 20]
@@ -24,7 +26,7 @@ def by_method(rows, table):
 
 @pytest.fixture(scope="module")
 def vae_results(run, vae_run):
-    done = run("infer", vae_run, *SMALL)
+    done = run("infer", vae_run, *SMALL, "--save-draws")
     assert done.code == 0, done.err
     titles = ("Evidence", "Both sides", "Image by image", "Gaps", "Posterior draws", "Calibration")
     assert all(title in done.out for title in titles)
@@ -121,6 +123,53 @@ def test_the_report_is_one_page_with_its_figures(vae_run, vae_results):
     assert vae_results["meta"]["config"]["num_images"] == 8
 
 
+def test_draws_and_weights_are_saved(vae_run, vae_results):
+    draws, weights = (
+        np.load(vae_run / "inference" / f"{name}.npz") for name in ("draws", "weights")
+    )
+    assert draws["z"].shape == (3, 4, 300, 3)
+    assert draws["log_joint"].shape == (3, 4, 300)
+    assert (str(draws["method"]), draws["image"].tolist()) == ("HMC", [0, 1, 2])
+    assert str(weights["method"]) == "annealed from the guide"
+    # They are what the report is made of.
+    evidence = np.mean(logsumexp(weights["log_weight"], axis=1) - np.log(4))
+    row = by_method(vae_results["rows"], "evidence")["annealed from the guide"]
+    assert evidence == pytest.approx(row["log_prob"], abs=1e-4)
+    # Each log p(x, z) belongs to its z.
+    model, x = trained.load(vae_run), trained.load_data(trained.load(vae_run)).test[2]
+    z, latent = jnp.asarray(draws["z"][2, 1, 7]), model.generative.latent
+    log_joint = latent.prior.log_prob(z) + latent.likelihood(z).log_prob(x.astype(np.float32))
+    assert float(log_joint) == pytest.approx(float(draws["log_joint"][2, 1, 7]), abs=1e-3)
+
+
+def test_what_is_unfinished_is_gone_on_with_or_refused(run, refused, ppca_run, monkeypatch):
+    """A call that failed at its end: the same command runs nothing again, another is refused."""
+    options = ["infer", ppca_run, *SMALL, "--num-simulations", 0, "--out", ppca_run / "again"]
+    unfinished = ppca_run / "again" / "unfinished"
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write", fail)
+        assert run(*options).code == 1
+    assert unfinished.is_dir()
+    line = refused(*options, "--num-draws", 301, "--seed", 1)
+    assert "command.num_draws is 300 there, 301 here; command.seed is 0 there, 1 here" in line
+    assert "--overwrite" in line
+    with monkeypatch.context() as patch:
+        patch.setattr(run_inference, "_measured", fail)
+        done = run(*options)
+    assert done.code == 0, done.err
+    assert f"{unfinished}: going on where an earlier call was stopped" in done.err
+    assert not unfinished.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write", fail)
+        assert run(*options).code == 1
+        patch.setattr(run_inference, "_measured", fail)
+        assert run(*options, "--overwrite").err.splitlines()[-1] == "error: no space left"
+
+
+def fail(*args, **kwargs):
+    raise OSError("no space left")
+
+
 def test_exact_evidence_is_the_multivariate_normal_and_draws_agree(run, ppca_run):
     assert run("infer", ppca_run, *SMALL).code == 0
     rows = read(ppca_run)["rows"]
@@ -207,6 +256,7 @@ def test_training_images_stand_beside_test_images(vae_results):
         (["--sampler", "gibbs"], "gibbs"),
         (["--evidence", "guess"], "guess"),
         (["--seed", -1], "seed is -1"),
+        (["--checkpoint-seconds", -1], "checkpoint_seconds is -1.0: expected at least 0"),
         (["--data", "nope"], "unknown data set 'nope'"),
         (["--data", "wide.npy"], "are 3 x 5 pixels, those of the run"),
         (["--data", "cut.npy"], "truncated"),

@@ -193,3 +193,25 @@ def test_absent_checkpoints_are_one_line(saved, tmp_path):
         checkpoints.restore(saved, make_state(), step=3)
     with pytest.raises(InputError, match="step is -1"):
         checkpoints.save(tmp_path, -1, make_state())
+
+
+def test_a_list_is_recalled_as_its_manifest_describes_it(tmp_path):
+    """Without knowing shapes; arrays without elements too, which Orbax refuses."""
+    leaves = [jnp.arange(6.0).reshape(2, 3), jnp.zeros((0, 4)), jnp.array(True)]
+    leaves += [jnp.ones(2, jnp.bfloat16)] * 9  # more than one digit counts
+    checkpoints.save(tmp_path, 3, leaves, about={"belongs": {"seed": 1}})
+    found = checkpoints.recall(tmp_path, 3)
+    assert found.about == checkpoints.recall_about(tmp_path, 3) == {"belongs": {"seed": 1}}
+    for ours, theirs in zip(found.leaves, leaves, strict=True):
+        assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match="missing or damaged"):
+        checkpoints.recall(tmp_path, 4)
+
+
+def test_a_future_that_was_given_up_is_deleted(tmp_path):
+    for step in (2, 5, 9):
+        checkpoints.save(tmp_path, step, [jnp.ones(2)])
+    checkpoints.delete_after(tmp_path, 5)
+    assert checkpoints.steps(tmp_path) == [2, 5]
+    assert [path.name for path in tmp_path.glob(".*")] == []

@@ -1,6 +1,7 @@
 """The run folder: configs come back, foreign folders are left alone, files are written whole."""
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -185,7 +186,7 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
         runs.write_json(path, {"new": object()})
 
     def full_disk(*_):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="no space"):

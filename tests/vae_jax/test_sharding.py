@@ -97,8 +97,10 @@ def test_padding_repeats_the_last_row():
     assert right.tolist() == [0, 1, 2, 2, 2]
 
 
-def test_one_device_has_the_engine_itself():
-    assert observations.gathering(importance_draws) is importance_draws
+def test_one_device_calls_the_engine_itself():
+    called = []
+    observations.gathering(lambda *args, **options: called.append((args, options)))(1, 2, a=3)
+    assert called == [((1, 2), {"a": 3})]
 
 
 # --- where arrays lie ----------------------------------------------------------------------------

@@ -39,6 +39,15 @@ NUM_COVERAGE_DRAWS = 1000
 CONFIDENCE = 0.95
 
 
+class Engines(NamedTuple):
+    """What the long inferences run on: as those of `bayes_jax`, on all devices there are."""
+
+    sample_posterior: Callable = gathering(sample_posterior)
+    annealed_draws: Callable = gathering(annealed_draws)
+    evidence_sandwich: Callable = gathering(evidence_sandwich)
+    fit_posterior: Callable = gathering(fit_posterior)
+
+
 class Setting(NamedTuple):
     """What every inference is given.
 
@@ -46,11 +55,13 @@ class Setting(NamedTuple):
         model: p(z) p(x | z), decoder frozen.
         guide: the amortized q(z | x), or None.
         budget: how much each may spend.
+        engines: that the long ones run on.
     """
 
     model: LatentModel
     guide: Guide | None
     budget: InferenceBudget
+    engines: Engines = Engines()
 
 
 class Outcome(NamedTuple):
@@ -65,6 +76,9 @@ class Outcome(NamedTuple):
         verdict: on chains.
         fitted: q*, where this is one.
         grid: the exact posterior, where this is it.
+        log_weight: of annealed chains in nats, `[image, chain]`.
+        log_joint: log p(x, z) of MCMC draws in nats, `[image, chain, draw]`; `draws` has chains and
+            draws on one axis.
         decoder_calls: evaluations or gradients of p(x | z) per image.
     """
 
@@ -76,6 +90,8 @@ class Outcome(NamedTuple):
     verdict: Verdict | None = None
     fitted: FittedPosterior | None = None
     grid: quadrature.GridPosterior | None = None
+    log_weight: Float[Array, "image chain"] | None = None
+    log_joint: Float[Array, "image chain draw"] | None = None
     decoder_calls: int = 0
 
 
@@ -189,7 +205,7 @@ def _semi_amortized(key, setting: Setting, x) -> Outcome:
 
 def _fitted(key, setting: Setting, x, *, family, num_steps: int = 500) -> Outcome:
     key_fit, key_draws = jax.random.split(key)
-    fitted = gathering(fit_posterior)(
+    fitted = setting.engines.fit_posterior(
         key_fit,
         setting.model,
         x,
@@ -224,10 +240,12 @@ def _importance(key, setting: Setting, x, *, num_samples: int) -> Outcome:
 
 
 def _annealed(key, setting: Setting, x, *, from_guide: bool) -> Outcome:
-    draws = gathering(annealed_draws)(key, setting.model, x, **_anneal_options(setting, from_guide))
+    options = _anneal_options(setting, from_guide)
+    draws = setting.engines.annealed_draws(key, setting.model, x, **options)
     return Outcome(
         evidence=draws.evidence(),
         mean=draws.mean(),
+        log_weight=draws.log_weight,
         decoder_calls=int(draws.num_grads[0]),
     )
 
@@ -246,7 +264,7 @@ def _smc(key, setting: Setting, x) -> Outcome:
 
 def _both_sides(key, setting: Setting, z, x, *, from_guide: bool) -> Validation:
     options = _anneal_options(setting, from_guide)
-    evidence = gathering(evidence_sandwich)(key, setting.model, z, x, **options)
+    evidence = setting.engines.evidence_sandwich(key, setting.model, z, x, **options)
     return certify(evidence, z, x, confidence=CONFIDENCE)
 
 
@@ -264,7 +282,7 @@ def _anneal_options(setting: Setting, from_guide: bool) -> dict:
 
 def _hmc(key, setting: Setting, x, *, kernel: str = "hmc") -> Outcome:
     budget = setting.budget
-    draws = gathering(sample_posterior)(
+    draws = setting.engines.sample_posterior(
         key,
         setting.model,
         x,
@@ -280,5 +298,6 @@ def _hmc(key, setting: Setting, x, *, kernel: str = "hmc") -> Outcome:
         scale=jnp.std(pooled, axis=1),
         draws=pooled,
         verdict=verdict(draws),
+        log_joint=draws.log_joint,
         decoder_calls=int(draws.num_grads[0]),
     )

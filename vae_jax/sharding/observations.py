@@ -73,12 +73,13 @@ def gathering(engine: Callable) -> Callable:
         engine: as for `over_observations`.
 
     Returns:
-        The engine itself where there is one device. Else arrays on the default device.
+        What does as the engine does, and is it where there is one device; arrays on the default
+        device.
     """
-    if jax.device_count() == 1:
-        return engine
 
     def gathered(*args, **options):
+        if jax.device_count() == 1:
+            return engine(*args, **options)
         return _gathered(over_observations(engine, make_mesh())(*args, **options))
 
     return functools.wraps(engine)(gathered)

@@ -40,6 +40,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def are_several() -> bool:
+    """Whether there are others beside this process."""
+    return jax.process_count() > 1
+
+
 def wait_for_all(name: str) -> None:
     """Go on when every process has come here, so that what was written before can be read.
 
