@@ -111,6 +111,9 @@ def write_sentences(command: Sample, run) -> None:
     """Print what was asked for, or samples and a way between two sentences; and keep it."""
     from vae_jax import runs
 
+    for sentence in (command.prefix, command.near, *(command.between or ())):
+        if unseen := run.seen.vocabulary.unseen(sentence or ""):
+            console.warn(f"never seen in training, so read as <unk>: {', '.join(unseen)}")
     text = "\n".join(part.text() for part in sentences(command, run))
     console.show(text)
     path = (command.out or command.run) / "samples.txt"

@@ -50,6 +50,7 @@ def test_samples_are_printed_and_kept(run, text_run):
 def test_a_beginning_is_gone_on_with(run, text_run, tmp_path):
     done = run("sample", text_run, "--num", 4, "--prefix", "the zebra", "--out", tmp_path)
     assert done.code == 0, done.err
+    assert "warning: never seen in training, so read as <unk>: zebra\n" in done.err
     title, *lines = (tmp_path / "samples.txt").read_text().splitlines()
     assert title.startswith("# after 'the <unk>'")
     assert len(lines) == 4

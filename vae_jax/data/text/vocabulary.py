@@ -75,13 +75,16 @@ class Vocabulary:
         symbols = CUTS[self.unit].split(sentence)
         if self.has_unknown:
             return [self._tokens.get(symbol, UNKNOWN) for symbol in symbols] + [END]
-        unseen = [symbol for symbol in symbols if symbol not in self._tokens]
-        if unseen:
+        if unseen := self.unseen(sentence):
             raise InputError(
                 f"the {self.unit} {unseen[0]!r} was never seen in training: expected one of "
                 f"{len(self) - 1}; with min_count 2 rare ones share the token {UNKNOWN_SYMBOL}"
             )
         return [self._tokens[symbol] for symbol in symbols] + [END]
+
+    def unseen(self, sentence: str) -> list[str]:
+        """The symbols of one sentence that have no token of their own."""
+        return [symbol for symbol in CUTS[self.unit].split(sentence) if symbol not in self._tokens]
 
     def decode(self, tokens: Iterable[int]) -> str:
         """One sentence from its tokens, up to the first end token.
