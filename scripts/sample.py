@@ -111,8 +111,10 @@ def write_sentences(command: Sample, run) -> None:
     """Print what was asked for, or samples and a way between two sentences; and keep it."""
     from vae_jax import runs
 
+    vocabulary = run.seen.vocabulary
     for sentence in (command.prefix, command.near, *(command.between or ())):
-        if unseen := run.seen.vocabulary.unseen(sentence or ""):
+        unseen = vocabulary.unseen(sentence or "")
+        if unseen and vocabulary.has_unknown:
             console.warn(f"never seen in training, so read as <unk>: {', '.join(unseen)}")
     text = "\n".join(part.text() for part in sentences(command, run))
     console.show(text)
