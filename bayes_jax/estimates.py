@@ -40,7 +40,7 @@ class Evidence(NamedTuple):
 
     @property
     def valid(self) -> Bool[Array, " batch"]:
-        """False for an x whose density was NaN or +inf somewhere: nothing is known of it."""
+        """False for an x of which a weight met NaN or +inf: nothing is known of it."""
         return ~(jnp.isnan(self.lower) | jnp.isnan(self.upper))
 
 

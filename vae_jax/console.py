@@ -6,10 +6,12 @@ the arguments are parsed, so that `--help` answers at once.
 
 import contextlib
 import errno
+import os
 import shutil
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -52,6 +54,7 @@ def run_script(
             saved first. All else keeps its traceback.
     """
     args = sys.argv[1:] if args is None else args
+    parsed = None
     try:
         parsed = parse(command, args) if isinstance(command, type) else command(args)
         compile_cache.activate()
@@ -59,20 +62,14 @@ def run_script(
         code = main(parsed) or 0
         _part(parsed)
         sys.exit(code)
-    except KeyboardInterrupt:
-        message("interrupted")
-        sys.exit(INTERRUPTED)
-    except Interrupted as stop:
+    except Interrupted as stop:  # in every process
         message(str(stop))
         sys.exit(128 + stop.signal)
-    except ConfigError as error:
-        _exit_with(error, USAGE)
-    except OSError as error:
-        _exit_with(_with_advice(error), FAILED)
-    except ValueError as error:
-        if not _is_input_error(error):
+    except (KeyboardInterrupt, Exception) as error:
+        told = _told(error)
+        if told is None and not _is_distributed(parsed):
             raise
-        _exit_with(error, USAGE)
+        _leave(parsed, *(told or (traceback.format_exc(), FAILED)))
 
 
 def banner(*, seed: int, config: Any) -> None:
@@ -248,8 +245,27 @@ def _is_distributed(parsed: Any) -> bool:
     return hasattr(parsed, "processes") and parsed.processes.distributed
 
 
-def _exit_with(error: Exception | str, code: int) -> NoReturn:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+def _told(error: BaseException) -> tuple[str, int] | None:
+    """The one line on what is a person's to mend, and the exit code; None for what is ours."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, OSError):
+        return _one_line(_with_advice(error)), FAILED
+    if isinstance(error, ConfigError) or _is_input_error(error):
+        return _one_line(error), USAGE
+    return None
+
+
+def _one_line(error: Exception | str) -> str:
+    return f"error: {' '.join(str(error).split())}"
+
+
+def _leave(parsed: Any, text: str, code: int) -> NoReturn:
+    """Exit after an error; at once beside others, for jax would wait until they come there too."""
+    print(text, file=sys.stderr, flush=True)
+    if _is_distributed(parsed):
+        sys.stdout.flush()
+        os._exit(code)
     sys.exit(code)
 
 

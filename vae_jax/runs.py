@@ -114,7 +114,7 @@ def check(folder: str | Path, config: Any, *, overwrite: bool = False) -> bool:
         raise InputError(f"{folder} is a file: expected an output folder, choose another")
     if (folder.parent / CONFIG).is_file():
         raise InputError(f"{folder} lies inside the run {folder.parent}: choose another folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or all(_is_leftover(path) for path in folder.iterdir()):
         return False
     existing = _read_existing(folder)
     if not overwrite:
@@ -196,6 +196,11 @@ def _read_existing(folder: Path) -> dict:
         raise InputError(
             f"{folder} is not empty and no run of {PROJECT}: choose another output folder"
         ) from error
+
+
+def _is_leftover(path: Path) -> bool:
+    """Of a call that was killed while it wrote the first file of a run."""
+    return path.name.startswith(f".{CONFIG}.")
 
 
 def _check_same(existing: dict, config: dict, folder: Path) -> None:

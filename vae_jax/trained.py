@@ -299,7 +299,7 @@ def _train_recorded(jobs, on_epoch, seconds_between, asked_to_stop, debug_nans) 
     except NonFiniteError as error:
         for job, result in zip(jobs, error.results, strict=True):
             if result.num_epochs > job.num_epochs_done:
-                _save(job, result.progress)
+                _save(job, result.progress or _exact_progress(result))
         if len(jobs) == 1:
             raise
         lines = [f"{jobs[index].folder}: {fault}" for index, fault in error.faults.items()]
@@ -315,7 +315,9 @@ def _stop(jobs, reports, number: int) -> None:
         if report is not None:
             _save(job, report.progress())
     epoch = max(report.epoch for report in reports if report is not None)
-    raise Interrupted(number, f"epoch {epoch} is saved, the same command goes on from there")
+    without = " without --overwrite" if any(job.overwrite for job in jobs) else ""
+    again = f"the same command{without} goes on from there"
+    raise Interrupted(number, f"epoch {epoch} is saved, {again}")
 
 
 def _content(config: RunConfig, dataset: Dataset | TextDataset) -> dict:

@@ -182,10 +182,10 @@ def sample_batch(
 def posterior_settings(
     guide: Guide | None,
     *,
-    kernel: Kernel = "hmc",
+    kernel: str = "hmc",
     num_warmup: int | None = None,
     num_leapfrogs: int = hmc.NUM_LEAPFROGS,
-    force_dtype: ForceDtype = "float32",
+    force_dtype: str = "float32",
     batch_size: int | None = None,
 ) -> Settings:
     """Settings of the chains of `sample_posterior`, its defaults in place.

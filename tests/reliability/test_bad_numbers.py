@@ -10,6 +10,7 @@ import pytest
 from bayes_jax.model import GenerativeModel
 from vae_jax import training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
+from vae_jax.systems import SYSTEMS, build
 from vae_jax.systems.base import System
 from vae_jax.systems.vae import build_vae
 from vae_jax.training import streaming
@@ -208,3 +209,16 @@ def test_the_operation_that_makes_nan_is_found_where_somebody_asks(debug_nans):
         training.fit(KEY, toy_system(step), ONES, ONES, config, debug_nans=debug_nans)
     made = r"first made by log \(test_bad_numbers\.py:\d+: loss = jnp\.log\(2\.5 - state\)"
     assert bool(re.search(made, str(error.value))) == debug_nans
+
+
+@pytest.mark.parametrize("name", ["ppca", "factor_analysis", "mixture"])
+def test_an_exact_fit_that_overflows_is_no_result(name):
+    """Squares of such pixels are infinite; each seed is named, and none is reported."""
+    config = SYSTEMS[name].config(2)
+    system = build(name, config, ObservationSpec(6, "gaussian"))
+    x = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32) * 1e20
+    reported = []
+    with pytest.raises(training.NonFiniteError, match=r"the fit: .* is no number") as error:
+        training.fit(KEY, system, x, x, CONFIG, on_epoch=reported.append)
+    assert reported == []
+    assert error.value.result.num_epochs == 0

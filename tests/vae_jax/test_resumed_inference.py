@@ -35,9 +35,13 @@ def encoder(loading, x):
     return dist.Normal(0.3 * x @ loading, 0.4).to_event(1)
 
 
-def model(loading=LOADING):
-    prior = dist.Normal(jnp.zeros(2), 1.0).to_event(1)
-    return LatentModel(prior, Partial(likelihood, loading))
+def other_likelihood(loading, z):
+    return dist.Normal(loading @ z, 0.3).to_event(1)
+
+
+def model(loading=LOADING, family=dist.Normal, function=likelihood):
+    prior = family(jnp.zeros(2), 1.0).to_event(1)
+    return LatentModel(prior, Partial(function, loading))
 
 
 GUIDE = Partial(encoder, LOADING)
@@ -203,6 +207,8 @@ def test_going_on_compiles_nothing(tmp_path):
             {"of": model(LOADING * 1.01)},
             r"model.likelihood\S+ is 'float32\[6, 2\] \w+' there, 'float32\[6, 2\]",
         ),
+        ({"of": model(family=dist.Laplace)}, "kinds.model is .*Normal.* there, .*Laplace"),
+        ({"of": model(function=other_likelihood)}, "kinds.model is .* there, .*other_likelihood"),
         ({"key": jax.random.key(9)}, r"key is 'uint32\[2\] \w+' there, 'uint32\[2\]"),
         ({"guide": None}, "options.far_starts is False there, True here"),
     ],
@@ -222,6 +228,34 @@ def half_done(tmp_path):
         run("hmc", dataclasses.replace(eager(Store(tmp_path)), asked_to_stop=stop_at(4)))
     assert checkpoints.steps(tmp_path / "state") == [3, 4]
     return tmp_path
+
+
+def test_a_folder_that_is_half_deleted_is_nobodys(tmp_path):
+    """Deleting begins with the folder's name, so that a kill leaves nothing to be refused."""
+    root = tmp_path / "unfinished"
+    open_store(root, {"a": 1}).save("state", 0, [jnp.zeros(1)], {}, keep=1)
+    root.rename(tmp_path / ".unfinished-gone")
+    (tmp_path / ".unfinished-gone" / "config.json").unlink()
+    assert open_store(root, {"a": 2}).root == root
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_store_that_keeps_nothing_touches_nothing(tmp_path):
+    open_store(tmp_path / "kept", {"a": 1}).save("state", 0, [jnp.zeros(1)], {}, keep=1)
+    store = open_store(tmp_path / "kept", {"a": 2}, keeps=False, overwrite=True)
+    assert store.once("name", lambda place: 3) == 3
+    store.clear()
+    assert checkpoints.steps(tmp_path / "kept" / "state") == [0]
+
+
+def test_a_refused_first_save_leaves_no_folder(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save", refuse)
+    with pytest.raises(OSError, match="No space"):
+        open_store(tmp_path / "root", {"a": 1}).save("state", 0, [jnp.zeros(1)], {}, keep=1)
+    assert not [*tmp_path.iterdir()]
 
 
 def flip(path):

@@ -271,3 +271,10 @@ def test_results_have_meta_and_rows():
     assert (config["latent_dim"], config["hidden_dims"]) == (16, [512, 256])
     assert config["objective"]["name"] == "elbo"
     assert found["rows"] == [{"model": "vae", "log_prob": -1.5}]
+
+
+def test_what_a_kill_left_of_the_first_file_is_no_run(tmp_path):
+    (tmp_path / ".config.json.x1y2").write_text("{")
+    assert runs.check(tmp_path, {"a": 1}) is False
+    runs.create(tmp_path, {"a": 1})
+    assert [path.name for path in tmp_path.iterdir()] == [runs.CONFIG]

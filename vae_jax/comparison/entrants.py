@@ -10,6 +10,7 @@ import numpy as np
 from bayes_jax.errors import InputError
 from vae_jax import systems
 from vae_jax.configs import Track, TrainConfig
+from vae_jax.sharding import processes
 from vae_jax.training import EpochReport
 
 Histories = Mapping[str, Sequence[tuple[EpochReport, ...]]]
@@ -86,7 +87,8 @@ def equal_seconds(other: str, own: str, loop: TrainConfig, histories: Histories)
     """
     seconds = np.mean([_epoch_seconds(history) * len(history) for history in histories[other]])
     per_epoch = np.mean([_epoch_seconds(history) for history in histories[own]])
-    return _unstopped(loop, max(1, round(float(seconds / per_epoch))))
+    # Clocks differ between processes, and all must come to the same end.
+    return _unstopped(loop, processes.largest(max(1, round(float(seconds / per_epoch)))))
 
 
 def _unstopped(loop: TrainConfig, num_epochs: int) -> TrainConfig:

@@ -24,7 +24,7 @@ from bayes_jax.mcmc.chains import check_settings
 from bayes_jax.model import Guide, LatentModel, check_observations, compilable, log_joint
 from bayes_jax.variational import FittedPosterior, guides_family
 from vae_jax.comparison.methods import Engines
-from vae_jax.resumption.leaves import fingerprint
+from vae_jax.resumption.leaves import abstract, fingerprint, kinds
 from vae_jax.resumption.stores import Store
 from vae_jax.resumption.work import Work, carry_out
 
@@ -238,9 +238,10 @@ def fit_posterior(
             key, model, rows, guide=guide, family=family, **offset, **options
         )
 
-    counts = {"family": _family_name(family), "size": size, "index_offset": index_offset}
-    belongs = _belongs("fit_posterior", key, model, guide, x, {**counts, **options})
     kept = _fitted_structure(key, model, guide, x, find_family(family))
+    shapes = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in abstract(kept.params)]
+    counts = {"family": [_family_name(family), *shapes], "size": size, "index_offset": index_offset}
+    belongs = _belongs("fit_posterior", key, model, guide, x, {**counts, **options})
     _, parts = carry_out(store, Work(belongs, tuple, advance, len(bounds) - 1, kept))
     return jax.tree.map(lambda *rows: jnp.concatenate(rows), *parts)
 
@@ -284,6 +285,7 @@ def _belongs(engine: str, key, model, guide, x, options: dict[str, Any], **data)
     return {
         "engine": engine,
         "options": options,
+        "kinds": {"model": kinds(model), "guide": kinds(guide)},
         **{name: fingerprint(tree) for name, tree in trees.items()},
     }
 

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 from numpyro.distributions import Distribution
 
@@ -57,6 +58,27 @@ def fingerprint(tree: PyTree) -> dict[str, str] | str:
     return found.get("", found)
 
 
+def kinds(tree: PyTree) -> list[str]:
+    """What a tree is made of besides arrays: classes of distributions, functions of `Partial`s.
+
+    Args:
+        tree: of tuples, lists, dicts, distributions and `Partial`s.
+
+    Returns:
+        Their names, the outer before the inner.
+    """
+    if _is_distribution(tree):
+        parts = zip(tree.gather_pytree_data_fields(), tree.tree_flatten()[0], strict=True)
+        return [_full_name(type(tree)), *kinds(dict(parts))]
+    if isinstance(tree, Partial):
+        return [_full_name(tree.func), *kinds(tree.args), *kinds(tree.keywords)]
+    if isinstance(tree, dict):
+        return [name for key in sorted(tree) for name in kinds(tree[key])]
+    if isinstance(tree, tuple | list):
+        return [name for part in tree for name in kinds(part)]
+    return []
+
+
 def digest(tree: PyTree) -> str:
     """Twelve hex digits of all leaves together, shapes and dtypes included."""
     return hashlib.sha256(repr(fingerprint(tree)).encode()).hexdigest()[:12]
@@ -89,6 +111,11 @@ def _unnamed(like: PyTree, named: PyTree) -> PyTree:
         return node.tree_unflatten(aux, tuple(_unnamed(value, part[name]) for name, value in pairs))
 
     return jax.tree.map(whole, like, named, is_leaf=_is_distribution)
+
+
+def _full_name(named: Any) -> str:
+    named = named if hasattr(named, "__qualname__") else type(named)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _path(keys: tuple) -> str:

@@ -24,7 +24,7 @@ from vae_jax.resumption.outlines import pack, unpack
 SECONDS_BETWEEN_SAVES = 20.0
 """A killed inference loses at most this much work, and a chunk."""
 
-GOES_ON = "the same command goes on from there"
+GOES_ON = "the same command goes on from there (--overwrite would not)"
 
 _RESULT, _STATE = "result", "state"
 T = TypeVar("T")
@@ -87,8 +87,14 @@ class Store:
         Raises:
             InputError: the root belongs to something else.
         """
-        runs.create(self.root, self.content)
-        checkpoints.save(self.folder / part, step, leaves, keep=keep, about=about)
+        is_new = not self.root.is_dir()
+        try:
+            runs.create(self.root, self.content)
+            checkpoints.save(self.folder / part, step, leaves, keep=keep, about=about)
+        except OSError:
+            if is_new:  # nothing was kept, so that nothing is to be gone on with
+                self.clear()
+            raise
 
     def once(self, name: str, compute: Callable[["Store"], T]) -> T:
         """The result of a computation, which is done if it was not before.
@@ -120,7 +126,8 @@ class Store:
 
     def clear(self) -> None:
         """Delete the folder: all of it is finished."""
-        shutil.rmtree(self.root, ignore_errors=True)
+        if self.keeps:
+            _remove(self.root)
 
     def _finished(self):
         """Outline and arrays of the result, if it is there and intact."""
@@ -154,11 +161,24 @@ def open_store(root: str | Path, content: Any, *, overwrite: bool = False, **opt
     Raises:
         InputError: the folder belongs to something else (which says what differs).
     """
-    root, content = Path(root).absolute(), to_plain(content)
-    runs.check(root, content, overwrite=overwrite)
-    if overwrite:
-        shutil.rmtree(root, ignore_errors=True)
-    return Store(root, content, **options)
+    store = Store(Path(root).absolute(), to_plain(content), **options)
+    if store.keeps:
+        shutil.rmtree(_gone(store.root), ignore_errors=True)
+        runs.check(store.root, store.content, overwrite=overwrite)
+        if overwrite:
+            _remove(store.root)
+    return store
+
+
+def _remove(root: Path) -> None:
+    """Under another name first: a folder that is half deleted must not look like anybody's."""
+    with contextlib.suppress(FileNotFoundError):
+        root.rename(_gone(root))
+    shutil.rmtree(_gone(root), ignore_errors=True)
+
+
+def _gone(root: Path) -> Path:
+    return root.with_name(f".{root.name}-gone")
 
 
 def _seconds(folder: Path) -> float:

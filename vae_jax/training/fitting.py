@@ -313,20 +313,34 @@ def _explain(before, progress, of_run, system, train, loops, debug_nans, index, 
 
 
 def _fit_exact(keys, system, train, validation, on_epoch):
-    results = []
+    results, faults = [], {}
     for index, key in enumerate(keys):
-        start = time.perf_counter()
-        of_run = epochs.split_key(key)
-        state = system.fit(of_run.init, epochs.as_float(train))
-        generative = system.generative(state)
-        evidence = generative.log_evidence(of_run.validation, epochs.as_float(validation))
-        seconds = time.perf_counter() - start
-        objective = float(np.mean(np.asarray(evidence.lower), dtype=np.float64))
-        rate = jax.tree.leaves(train)[0].shape[0] / seconds
-        report = EpochReport(1, {}, {"objective": objective}, True, seconds, 1, rate, None)
+        result, fault = _fit_once(key, system, train, validation)
+        results.append(result)
+        if fault:
+            faults[index] = f"{fault} is no number; nothing is kept: expected data of another scale"
+            continue
+        (report,) = result.history
         on_epoch(tuple(report if other == index else None for other in range(len(keys))))
-        results.append(FitResult(state, (report,), 1, 1, seconds, None))
+    if faults:
+        raise NonFiniteError(results, faults)
     return tuple(results)
+
+
+def _fit_once(key, system, train, validation) -> tuple[FitResult, str | None]:
+    """What a fit without epochs gives, and what of it is NaN."""
+    start, of_run = time.perf_counter(), epochs.split_key(key)
+    state = system.fit(of_run.init, epochs.as_float(train))
+    if leaf := postmortem.first_nan_leaf(state):
+        return FitResult(state, (), 0, 0, time.perf_counter() - start, None), f"the fit: {leaf}"
+    generative = system.generative(state)
+    evidence = generative.log_evidence(of_run.validation, epochs.as_float(validation))
+    seconds = time.perf_counter() - start
+    objective = float(np.mean(np.asarray(evidence.lower), dtype=np.float64))
+    rate = jax.tree.leaves(train)[0].shape[0] / seconds
+    report = EpochReport(1, {}, {"objective": objective}, True, seconds, 1, rate, None)
+    fault = "the fit: validation objective" if np.isnan(objective) else None
+    return FitResult(state, (report,), 1, int(fault is None), seconds, None), fault
 
 
 def _check_support(system, state, splits) -> None:

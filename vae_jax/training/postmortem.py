@@ -77,6 +77,14 @@ def examine(
     return None
 
 
+def first_nan_leaf(state: PyTree) -> str | None:
+    """The path of the first leaf of a state that holds NaN; infinity may be a log of zero."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and jnp.any(jnp.isnan(leaf)):
+            return f"the state's {jax.tree_util.keystr(path) or 'only leaf'}"
+    return None
+
+
 def _run_step(state, key, batch, *, step, learning_rate):
     return step(state, key, epochs.as_float(batch), learning_rate=learning_rate)
 
