@@ -73,6 +73,7 @@ def test_hmc_moments_with_a_guide(nonlinear_case):
     check_moments(draws, nonlinear_case.mean[ROWS], nonlinear_case.covariance[ROWS])
 
 
+@pytest.mark.long
 def test_nuts_moments_nonlinear(nonlinear_case):
     rows = slice(0, 12)
     draws = sample_posterior(

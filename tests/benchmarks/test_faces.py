@@ -36,6 +36,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_it_scores_every_model_and_draws(faces, folder, capsys):
     sets = ("freyfaces",)
     faces.main(faces.Bench(str(folder), sets, num_epochs=1, out=folder / "out"))

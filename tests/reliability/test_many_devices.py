@@ -109,6 +109,7 @@ def test_no_observation_moves(outcomes):
         assert not [word for word in ("all-gather", "all-reduce", "all-to-all") if word in text]
 
 
+@pytest.mark.long
 def test_two_processes_leave_one_run(tmp_path):
     """Stopped by a signal that one of them gets, they go on and end where one process does."""
     together, alone = tmp_path / "together", tmp_path / "alone"

@@ -77,14 +77,11 @@ OPTIONS = {
     "infer.py": "--num-images 4 --num-posteriors 2 --num-simulations 0 --num-draws 20",
     "impute.py": "--num-images 4",
 }
-LONG = ("infer.py", "impute.py")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["full", "read only"])
-@pytest.mark.parametrize(
-    "script",
-    [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in OPTIONS],
-)
+@pytest.mark.parametrize("script", OPTIONS)
 def test_scripts_leave_the_older_report(folder, script, fault):
     before = state(folder)
     folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]

@@ -66,6 +66,7 @@ def test_rows_pair_images_and_pool_seeds(digits):
     assert model_table.SPREAD_COLUMN in model_table.table([first, second], digits).columns
 
 
+@pytest.mark.long
 def test_seed_vae_beats_a_mixture_of_ten_on_binary_digits(digits):
     """Must hold: 16-d latent, trained until validation stops improving, evidence by annealing."""
     x = models.test_images(digits, InferenceBudget())

@@ -97,6 +97,7 @@ def test_steps_are_read_off_the_table_and_chains_do_not_see_each_other(cases, mo
     assert not np.allclose(ends[0].log_weight[1], ends[1].log_weight[1])
 
 
+@pytest.mark.long
 def test_memory_is_bounded_by_the_batch_size(cases):
     """Of the compiled walk: four times the images take as much, if as many are held at once."""
     case = cases("nonlinear_bernoulli")
