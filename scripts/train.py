@@ -18,7 +18,7 @@ from vae_jax.arguments import TrainCommand, parse_train
 
 def main(command: TrainCommand) -> None:
     """Train, score on held-out images, and say where everything lies."""
-    from vae_jax import trained
+    from vae_jax import trained, training
     from vae_jax.data.kinds import kind_of
     from vae_jax.runs import RunConfig
     from vae_jax.sharding import placement, processes
@@ -37,7 +37,12 @@ def main(command: TrainCommand) -> None:
         "seconds_between_checkpoints": command.checkpoint_seconds,
         "debug_nans": command.debug_nans,
     }
-    finished = train(jobs, to_tensorboard=command.tensorboard, **options)
+    try:
+        finished = train(jobs, to_tensorboard=command.tensorboard, **options)
+    except training.NonFiniteError:  # of one run; others may have come to their end
+        if processes.is_first():
+            tell(trained.finished(jobs), dataset)
+        raise
     if processes.is_first():
         tell(finished, dataset)
     for script in kind.scripts[:2]:

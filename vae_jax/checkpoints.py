@@ -90,9 +90,7 @@ def save(
     with tempfile.TemporaryDirectory(prefix=_WRITING, dir=folder) as scratch:
         written = Path(scratch) / "new"
         _write(written, state, dict(about or {}))
-        if target.exists():
-            target.rename(Path(scratch) / target.name)  # where `sweep` finds it
-        written.rename(target)
+        _replace(target, written, Path(scratch) / target.name)  # where `sweep` finds it
     _sync(folder)
     there = _steps(folder)
     kept = [each for each in there if each <= step][-keep if keep else None :]
@@ -206,6 +204,17 @@ def sweep(folder: str | Path) -> None:
             if not (folder / str(step)).exists():
                 (scratch / str(step)).rename(folder / str(step))
         shutil.rmtree(scratch)
+
+
+def _replace(target: Path, new: Path, old: Path) -> None:
+    try:
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
 
 
 def _delete(folder: Path, step: int) -> None:

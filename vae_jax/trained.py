@@ -187,6 +187,12 @@ def train_together(
     return [load(job.folder) for job in jobs]
 
 
+def finished(jobs: Sequence[Job]) -> list[TrainedRun]:
+    """The runs of those jobs that came to their end, also where others beside them did not."""
+    begun = [job.folder for job in jobs if checkpoints.latest_step(job.folder / CHECKPOINTS)]
+    return [run for run in map(load, begun) if run.is_finished]
+
+
 def load(folder: str | Path, *, script: str | None = None) -> TrainedRun:
     """Load a run as its newest checkpoint has it, through a system built anew.
 

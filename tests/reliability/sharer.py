@@ -17,7 +17,13 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.tree_util import Partial
 
-from bayes_jax import LatentModel, annealed_draws, fit_posterior, importance_draws
+from bayes_jax import (
+    LatentModel,
+    annealed_draws,
+    fit_posterior,
+    importance_draws,
+    sample_posterior,
+)
 from vae_jax import systems, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
 from vae_jax.sharding import observations
@@ -37,7 +43,7 @@ def main(out):
     }
     found["num_epoch_programs"] = epochs.train_epochs._cache_size()
     with jax.enable_x64():
-        found |= annealed()
+        found |= annealed() | sampled()
     if processes.is_first():
         np.savez(out, **found)
 
@@ -104,6 +110,14 @@ def annealed():
         "annealed_kind": evidence.kind.name,
         "annealed_calls": draws.num_grads,
     }
+
+
+def sampled():
+    model, guide, x = toy()
+    options = {"num_chains": 2, "num_warmup": 20, "num_samples": 10, "batch_size": 2}
+    draws = gathering(sample_posterior)(jax.random.key(5), model, x, guide=guide, **options)
+    assert draws.valid.all()
+    return {"draws": draws.z, "diverging": draws.diverging, "num_grads": draws.num_grads}
 
 
 if __name__ == "__main__":

@@ -69,6 +69,12 @@ def outcomes(tmp_path_factory):
     return found | {"programs": programs}
 
 
+EXCHANGES = (
+    *("all-gather", "all-reduce", "all-to-all", "reduce-scatter"),
+    *("collective-permute", "collective-broadcast"),
+)
+"""What XLA calls everything that goes from one device to another."""
+
 MANY = pytest.mark.parametrize("name", ["eight", "two_by_two"])
 
 
@@ -83,14 +89,18 @@ def test_params_are_those_of_one_device(outcomes, name, loop):
 
 
 @MANY
-@pytest.mark.parametrize("field", ["importance", "fit_elbo", "annealed"])
-def test_evidence_is_that_of_one_device(outcomes, name, field):
+@pytest.mark.parametrize("field", ["importance", "fit_elbo", "annealed", "draws"])
+def test_evidence_and_draws_are_those_of_one_device(outcomes, name, field):
     np.testing.assert_allclose(outcomes[name][field], outcomes["one"][field], rtol=1e-6)
 
 
 @MANY
 @pytest.mark.parametrize(
-    "field", ["kind", "annealed_kind", "fit_steps", "fit_evaluations", "annealed_calls"]
+    "field",
+    [
+        *("kind", "annealed_kind", "fit_steps", "fit_evaluations", "annealed_calls"),
+        *("diverging", "num_grads"),
+    ],
 )
 def test_counts_are_those_of_one_device(outcomes, name, field):
     np.testing.assert_array_equal(outcomes[name][field], outcomes["one"][field])
@@ -103,10 +113,10 @@ def test_other_values_compile_nothing(outcomes, name):
 
 
 def test_no_observation_moves(outcomes):
-    assert len(outcomes["programs"]) == 3
+    assert len(outcomes["programs"]) == 4
     for text in outcomes["programs"]:
         assert "ENTRY" in text
-        assert not [word for word in ("all-gather", "all-reduce", "all-to-all") if word in text]
+        assert not [word for word in EXCHANGES if word in text]
 
 
 @pytest.mark.long
@@ -147,3 +157,21 @@ def test_a_batch_that_processes_cannot_share_is_refused_in_one_line(tmp_path):
             "error: batch_size is 30, the processes have 4 devices: expected a multiple of 4"
         )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.long
+def test_an_error_in_one_process_ends_all(tmp_path):
+    """The first cannot save its checkpoint; the other misses it, and does not wait for minutes."""
+    joined = ["--distributed", "--coordinator", coordinator(), "--num-processes", 2]
+    args = [TRAIN, *OPTIONS, "--out", tmp_path / "run", *joined]
+    began = time.monotonic()
+    restrained = [HERE / "restrained.py", 8000, sys.executable, "-W", "ignore"]
+    first = start(2, *restrained, *args, "--process-id", 0)
+    second = start(2, *args, "--process-id", 1)
+    said = first.communicate(timeout=200)[1]
+    second.communicate(timeout=200)
+    assert first.returncode == 1
+    assert said.splitlines()[-1].startswith("error: ")
+    assert "File too large: make room" in said.splitlines()[-1]
+    assert second.returncode != 0
+    assert time.monotonic() - began < 150

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import log_expit, logsumexp
 
-from vae_jax import runs, trained
+from vae_jax import console, runs, trained
 from vae_jax.systems import SYSTEMS
 from vae_jax.training import evaluate
 
@@ -231,3 +231,14 @@ def test_an_overwrite_that_fails_leaves_the_old_run(refused, vae_run):
     args = ["vae", "--train.batch-size", "2000", "--overwrite", "--out", vae_run]
     assert "batch_size is 2000" in refused("train", *args)
     assert trained.load(vae_run).is_finished
+
+
+def test_a_run_that_met_nan_leaves_the_report_of_the_other(run, tmp_path):
+    args = ["vae", *TINY, "--learning-rates", "1e-3", "1e30", "--out", tmp_path]
+    done = run("train", *args)
+    assert done.code == console.USAGE
+    last = done.err.splitlines()[-1]
+    assert "rate-1e+30: epoch 1, step" in last
+    assert "nothing is kept" in last
+    assert [path.parent.name for path in tmp_path.rglob("report.html")] == ["rate-0.001"]
+    assert "rate-0.001" in done.out

@@ -1,6 +1,7 @@
 """Checkpoints come back bit by bit, or not at all."""
 
 import json
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -215,3 +216,19 @@ def test_a_future_that_was_given_up_is_deleted(tmp_path):
     checkpoints.delete_after(tmp_path, 5)
     assert checkpoints.steps(tmp_path) == [2, 5]
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_step_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    checkpoints.save(tmp_path, 1, {"a": jnp.ones(2)})
+    rename = Path.rename
+
+    def refuse_new(path, target):
+        if path.name == "new":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_new)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(tmp_path, 1, {"a": jnp.zeros(2)})
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    np.testing.assert_array_equal(checkpoints.restore(tmp_path, {"a": jnp.ones(2)})["a"], 1.0)
