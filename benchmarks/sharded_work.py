@@ -98,7 +98,7 @@ def posteriors(generative, x, options: dict):
             x,
             guide=generative.guide,
             num_samples=options["num_draws"],
-            batch_size=options["images_at_once"],
+            batch_size=options["images_at_once"] // jax.device_count(),
         )
 
     return call, lambda draws: float(np.mean(np.asarray(draws.log_joint), dtype=np.float64))
@@ -115,7 +115,7 @@ def evidence(generative, x, options: dict):
             x,
             guide=generative.guide,
             num_temperatures=options["num_temperatures"],
-            batch_size=options["images_at_once"],
+            batch_size=options["images_at_once"] // jax.device_count(),
         )
 
     return call, lambda found: float(np.mean(np.asarray(found.lower), dtype=np.float64))

@@ -33,7 +33,7 @@ class Benchmark:
         batch_sizes: of training, examples per step.
         num_steps: of an epoch.
         num_images: whose posteriors and evidence are computed.
-        images_at_once: on each device.
+        images_at_once: on all devices together.
         num_draws: kept draws per chain, of 16 chains.
         num_temperatures: of annealing.
         num_rounds: turns of all numbers of devices.
@@ -45,7 +45,7 @@ class Benchmark:
     batch_sizes: tuple[int, ...] = (128, 1024, 8192)
     num_steps: int = 8
     num_images: int = 128
-    images_at_once: int = 8
+    images_at_once: int = 64
     num_draws: int = 100
     num_temperatures: int = 100
     num_rounds: int = 3
