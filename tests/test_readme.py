@@ -256,31 +256,6 @@ def test_its_measured_figures_are_those_of_the_file_it_names(name):
     assert meta["git"] in block
 
 
-def test_its_faces_are_the_rows_of_the_file_it_names():
-    block = README.split("<!-- faces -->")[1].split("<!-- /faces -->")[0]
-    path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
-    content = json.loads((ROOT / path).read_text())
-    assert content["meta"]["git"] in block
-    shown = [
-        [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in block.splitlines()
-        if line.startswith("| ")
-    ][1:]
-    rows = content["rows"]
-    of_sets = [rows[: len(shown)], rows[len(shown) :]]
-    assert [row["data"] for row in rows] == ["freyfaces"] * len(shown) + ["olivetti"] * len(shown)
-    for cells, *pair in zip(shown, *of_sets, strict=True):
-        assert cells == [
-            text
-            for row in pair
-            for text in (
-                f"{row['bits_per_dim']:.3f} ± {row['stderr']:.3f}",
-                str(row["size"]),
-                f"{row['train_seconds']:.0f}",
-            )
-        ]
-
-
 def table_of(block):
     """The cells of each row below the head."""
     rows = [line for line in block.splitlines() if line.startswith("| ")]
@@ -297,6 +272,23 @@ def block_and_rows(name):
     assert content["meta"]["git"] in block
     assert f"{content['meta']['seconds']:.0f} s" in block
     return block, content["rows"]
+
+
+def test_its_faces_are_the_rows_of_the_file_it_names():
+    block, rows = block_and_rows("faces")
+    shown = [cells[1:] for cells in table_of(block)]
+    of_sets = [rows[: len(shown)], rows[len(shown) :]]
+    assert [row["data"] for row in rows] == ["freyfaces"] * len(shown) + ["olivetti"] * len(shown)
+    for cells, *pair in zip(shown, *of_sets, strict=True):
+        assert cells == [
+            text
+            for row in pair
+            for text in (
+                f"{row['bits_per_dim']:.3f} ± {row['stderr']:.3f}",
+                str(row["size"]),
+                f"{row['train_seconds']:.0f}",
+            )
+        ]
 
 
 def test_its_detectors_are_the_means_of_the_file_it_names():
@@ -343,11 +335,7 @@ def test_its_reproductions_are_rows_that_were_run():
     assert all(content["meta"]["git"] in block for content in contents)
     # A later file has the newer run of the same name.
     rows = {row["model"]: row for content in contents for row in content["rows"]}
-    shown = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in block.splitlines()
-        if line.startswith("| ")
-    ][1:]
+    shown = table_of(block)
     assert len(shown) == len(rows)
     for model, *cells in shown:
         row = rows[model]
