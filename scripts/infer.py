@@ -184,7 +184,7 @@ def open_store(command: Infer, run, dataset):
     )
     if store.keeps and store.root.is_dir():
         console.message(f"{store.root}: going on where an earlier call was stopped")
-        for name, (then, now) in trained.changed_versions(store.root).items():
+        for name, (then, now) in trained.changed_versions(store.root, with_commit=True).items():
             console.warn(f"{name} was {then} and is {now}: no longer the unbroken run bit by bit")
     return store
 

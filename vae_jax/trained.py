@@ -254,17 +254,21 @@ def load_data(
     return dataset
 
 
-def changed_versions(folder: str | Path) -> dict[str, tuple]:
+def changed_versions(folder: str | Path, *, with_commit: bool = False) -> dict[str, tuple]:
     """What is not as it was when a run began, so that going on is no longer bit by bit.
 
+    Args:
+        folder: of the run.
+        with_commit: the commit too, where finished results stand beside new ones.
+
     Returns:
-        Name -> (then, now), without the commit.
+        Name -> (then, now).
     """
     then, now = runs.read_config(folder).get("versions", {}), runs.versions()
     return {
         name: (then.get(name), value)
         for name, value in now.items()
-        if name != "git" and then.get(name) != value
+        if (with_commit or name != "git") and then.get(name) != value
     }
 
 

@@ -235,6 +235,7 @@ def test_other_versions_are_told(unbroken, monkeypatch):
     now = {**runs.versions(), "jax": "0.0", "git": "other"}
     monkeypatch.setattr(runs, "versions", lambda: now)
     assert trained.changed_versions(unbroken.folder) == {"jax": (jax.__version__, "0.0")}
+    assert {*trained.changed_versions(unbroken.folder, with_commit=True)} == {"jax", "git"}
 
 
 # --- what is restored ----------------------------------------------------------------------------
