@@ -35,7 +35,7 @@ def start(num_devices, *args, flags=""):
 def finish(processes, *, code=0):
     """What they printed and warned, once all have ended with this exit code."""
     try:
-        said = [process.communicate(timeout=100) for process in processes]
+        said = [process.communicate(timeout=400) for process in processes]
     finally:
         for process in processes:
             process.kill()
