@@ -27,9 +27,11 @@ class Detect:
     """Score the rows of a table, or the images that a run never saw, by how odd they are.
 
     Attributes:
-        data: a .csv or .npz; scikit-learn's digits, with one of the ten as anomaly, if unset.
-        protocol: what detectors are fitted on: half of the rows that are labelled normal, or all
-            (contaminated); all where there are no labels.
+        data: a .csv with a header, whose column y, if any, is 0 for normal rows and 1 for
+            anomalies; or an .npz with keys X and, if any, y. Scikit-learn's digits, with one of the
+            ten as anomaly, if unset.
+        protocol: what detectors are fitted on: half of the rows that are labelled normal (a fifth
+            of which calibrate the p values), or all (contaminated); all without labels.
         scores: which are judged by the labels: exact densities and scikit-learn (quick), or those
             of a VAE too, which take minutes a seed (all). Of a run: those that take long, too.
         run: a run folder, the --out of train.py, in place of a table.
@@ -86,6 +88,10 @@ def detect_rows(command: Detect) -> None:
     recommended = RECOMMENDED[protocol]
     detectors = DETECTORS if command.scores == "all" else QUICK
     scored = detect(command, table, detectors if is_labelled else [recommended], protocol)
+    line, warning = rows.described(table)
+    console.message(line)
+    if warning:
+        console.warn(warning)
     tables = judged(table, scored, protocol) if is_labelled else []
     first = scored[recommended][0]
     write(

@@ -184,5 +184,6 @@ def _unboxed(boxed: str) -> str:
     parts += [hint for hint in hints if hint.startswith("Available")]
     if similar := [hint for hint in hints if hint.startswith("Perhaps")]:
         names = dict.fromkeys(re.findall(r"--[\w.-]+", similar[0]))
+        names.pop("--help", None)
         parts.append(f"perhaps you meant {', '.join(names)}")
     return "; ".join(parts) + " (--help lists the options)"

@@ -195,5 +195,6 @@ def _curve(run: TrainedRun, metrics: list[dict]) -> list[Picture]:
     )
     caption = "The objective, larger is better: the ELBO, or what the run maximises in its place."
     title = f"Training {name}: the objective epoch by epoch"
-    figure = plots.training_curves([curve], title=title, unit=unit)
+    noun = kind_of(run.config.data).noun
+    figure = plots.training_curves([curve], title=title, unit=unit, noun=noun)
     return [Picture("training", figure, caption)]

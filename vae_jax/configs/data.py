@@ -60,8 +60,8 @@ class DataConfig:
     """Which images, seen as what.
 
     Attributes:
-        name: digits, mnist, binarized_mnist, freyfaces, olivetti, or the path of an .npz / .npy
-            file of images.
+        name: digits, mnist, binarized_mnist, freyfaces, olivetti, or the path of an .npz, .npy
+            or IDX file of images.
         observation: the head, and with it how pixels are seen: bernoulli (0/1), gaussian,
             gaussian_shared, gaussian_fixed, continuous_bernoulli (dequantized to (0, 1)),
             discretized_logistic, logistic_mixture, categorical (whole levels), poisson,

@@ -83,10 +83,15 @@ def load_raw(name: str, data_dir: str | None = None) -> RawImages:
         return NAMED[name](data_dir)
     if name.endswith((".npz", ".npy", "-ubyte", "-ubyte.gz")):
         return read_images(Path(name))
-    raise InputError(
-        f"unknown data set {name!r}: expected one of {', '.join(NAMED)}, "
-        "or the path of an .npz, .npy or IDX file of images"
+    known = (
+        f"expected one of {', '.join(NAMED)}, or the path of an .npz, .npy or IDX file of images"
     )
+    if Path(name).is_file():
+        raise InputError(
+            f"{name} is no file of images: {known}; text goes to train.py language_model, "
+            "text_vae, text_hmm or ngram, tables to detect.py"
+        )
+    raise InputError(f"unknown data set {name!r}: {known}")
 
 
 def read_images(path: Path) -> RawImages:

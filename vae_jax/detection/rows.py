@@ -72,6 +72,19 @@ def checked(x: np.ndarray, labels: np.ndarray | None, *, name: str) -> Rows:
     return Rows(x.astype(float), None if labels is None else _checked_labels(labels, len(x), name))
 
 
+def described(rows: Rows) -> tuple[str, str | None]:
+    """A line on what a table holds, and a warning where a label seems to stand among its columns.
+
+    Args:
+        rows: of the table.
+    """
+    labels = "no y: unlabelled" if rows.is_anomaly is None else "labels in y"
+    line = f"{len(rows.x)} rows of {rows.x.shape[1]} columns, {labels}"
+    if rows.is_anomaly is not None or not np.isin(rows.x[:, -1], (0, 1)).all():
+        return line, None
+    return line, f"the last column holds only 0 and 1: if it is the label, call it {LABEL}"
+
+
 def digits(odd: int) -> Rows:
     """scikit-learn's 1,797 digits of 8 x 8 pixels, one of the ten being the anomaly.
 
@@ -129,8 +142,16 @@ def _numbers(cells, names, where) -> list[float]:
         raise InputError(f"{where} has {len(cells)} columns: expected {len(names)}, as the first")
     for name, cell in zip(names, cells, strict=True):
         if not _is_number(cell):
-            raise InputError(f"{where} holds {cell!r} in {name}: expected numbers only")
+            raise InputError(f"{where} holds {cell!r} in {name}: {_expected(name, cell)}")
     return [float(cell) for cell in cells]
+
+
+def _expected(name: str, cell: str) -> str:
+    if name == LABEL:
+        return "expected 0 (normal) or 1 (anomaly)"
+    if not cell.strip():
+        return "expected numbers only, so remove or impute what is missing"
+    return "expected numbers only, so remove that column or encode it"
 
 
 def _is_number(text: str) -> bool:

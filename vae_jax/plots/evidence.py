@@ -18,6 +18,8 @@ KINDS = {  # kind of evidence -> marker, what it means
 }
 """How each kind of evidence is drawn."""
 
+_STRIP_ASPECT = 15.0  # width over height of the row of images below a profile
+
 
 @styled
 def evidence_ladder(
@@ -124,6 +126,9 @@ def gap_profile(
     ranks, num_shown = np.arange(len(order)), min(16, len(order))
     shown = np.unique(np.linspace(0, len(order) - 1, num_shown).round().astype(int))
     width = len(order) / num_shown
+    span = len(order) - 1 + 1.4 * width
+    half = min(0.45 * width, 0.5 * span / _STRIP_ASPECT)
+    height = 2 * half / span * _STRIP_ASPECT  # of the strip, so that pixels are square
     figure = Figure(figsize=(10, 4.6))
     bars, strip = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     bars.bar(ranks, approximation[order], color=PALETTE[0], label="approximation gap: the family")
@@ -135,9 +140,9 @@ def gap_profile(
         label="amortization gap: the encoder",
     )
     for rank in shown:
-        edges = rank - 0.45 * width, rank + 0.45 * width
+        extent = (rank - half, rank + half, 1 - height, 1)
         framed = np.pad(images[order[rank]], 1, constant_values=np.nan)
-        strip.imshow(framed, cmap=GREYS, vmin=0, vmax=1, extent=(*edges, 0, 1))
+        strip.imshow(framed, cmap=GREYS, vmin=0, vmax=1, extent=extent)
     strip.set(aspect="auto", ylim=(0, 1), xlim=(-0.7 * width, len(order) - 1 + 0.7 * width))
     strip.set_axis_off()
     bars.set_ylabel("nats below log p(x)")

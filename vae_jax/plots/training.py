@@ -31,6 +31,7 @@ def training_curves(
     *,
     title: str = "Training: the objective on held-out images",
     unit: str = "nats",
+    noun: str = "images",
 ) -> Figure:
     """Validation (solid) and training (dotted) objective; a dot marks the epoch that is kept.
 
@@ -38,6 +39,7 @@ def training_curves(
         curves: at least one.
         title: of the figure.
         unit: of the objective.
+        noun: what the models are trained on.
     """
     figure = Figure(figsize=(8, 4.2))
     axes = figure.subplots()
@@ -49,9 +51,10 @@ def training_curves(
             axes.plot(curve.epoch, curve.train, ":", color=colour, linewidth=1.2)
     axes.set_ylim(*_plateau(curves))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"objective in {unit} per image\n(higher is better)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylabel(f"objective in {unit} per {noun.removesuffix('s')}\n(higher is better)")
     axes.grid()
-    axes.plot([], [], ":", color="black", linewidth=1.2, label="training images")
+    axes.plot([], [], ":", color="black", linewidth=1.2, label=f"training {noun}")
     axes.plot([], [], "o", color="black", label="best, kept")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     set_title(figure, title)

@@ -24,7 +24,7 @@ from vae_jax.resumption.outlines import pack, unpack
 SECONDS_BETWEEN_SAVES = 20.0
 """A killed inference loses at most this much work, and a chunk."""
 
-GOES_ON = "the same command goes on from there (--overwrite would not)"
+GOES_ON = "the same command goes on from there (--overwrite begins anew)"
 
 _RESULT, _STATE = "result", "state"
 T = TypeVar("T")

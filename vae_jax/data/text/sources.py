@@ -71,7 +71,7 @@ def _lines(content: bytes, name: str) -> list[str]:
     # Not splitlines, for which some letters of older encodings end a line.
     lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
     if not any(lines):
-        raise InputError(f"{name}: the file is empty: expected a sentence a line")
+        raise InputError(f"{name}: the file is empty, or blank: expected a sentence a line")
     return [line for line in lines if line]
 
 
