@@ -71,7 +71,7 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"corpus.txt: the file is empty: expected a sentence a line"),
+        (b"", r"corpus.txt: the file is empty, or blank: expected a sentence a line"),
         (b" \n\n", r"the file is empty"),
         (b"only one\n", "holds a single line"),
         (b"one\ntwo\n", "holds 2 sentences: expected at least 10 to split"),
