@@ -39,9 +39,9 @@ def main(command: TrainCommand) -> None:
     }
     try:
         finished = train(jobs, to_tensorboard=command.tensorboard, **options)
-    except training.NonFiniteError:  # of one run; others may have come to their end
+    except training.NonFiniteError as error:  # of one run; others may have come to their end
         if processes.is_first():
-            tell(trained.finished(jobs), dataset)
+            tell(trained.finished(jobs, error), dataset)
         raise
     if processes.is_first():
         tell(finished, dataset)

@@ -179,18 +179,21 @@ def train_together(
         NonFiniteError: training met NaN; the folders hold the last good epochs.
         Interrupted: a signal came; the folders hold the epoch that it came in.
     """
-    # Those that are finished stay beside the others: with fewer, the others would round otherwise.
-    if unfinished := [job for job in jobs if not job.is_finished]:
-        together = unfinished if jobs[0].system.fit else jobs
-        _train_jobs(together, on_epoch, seconds_between_checkpoints, debug_nans)
+    if not all(job.is_finished for job in jobs):
+        _train_jobs(_trained_together(jobs), on_epoch, seconds_between_checkpoints, debug_nans)
     processes.wait_for_all("trained")
     return [load(job.folder) for job in jobs]
 
 
-def finished(jobs: Sequence[Job]) -> list[TrainedRun]:
-    """The runs of those jobs that came to their end, also where others beside them did not."""
-    begun = [job.folder for job in jobs if checkpoints.latest_step(job.folder / CHECKPOINTS)]
-    return [run for run in map(load, begun) if run.is_finished]
+def finished(jobs: Sequence[Job], error: NonFiniteError) -> list[TrainedRun]:
+    """The runs that came to their end beside those that met NaN.
+
+    Args:
+        jobs: as `train_together` took them.
+        error: what it raised.
+    """
+    pairs = enumerate(_trained_together(jobs))
+    return [load(job.folder) for index, job in pairs if index not in error.faults]
 
 
 def load(folder: str | Path, *, script: str | None = None) -> TrainedRun:
@@ -270,6 +273,14 @@ def changed_versions(folder: str | Path, *, with_commit: bool = False) -> dict[s
         for name, value in now.items()
         if (with_commit or name != "git") and then.get(name) != value
     }
+
+
+def _trained_together(jobs: Sequence[Job]) -> Sequence[Job]:
+    """Those that are finished stay beside the others: with fewer, the others would round otherwise.
+
+    Of exact fits, which know no others, only those that are to be done.
+    """
+    return [job for job in jobs if not job.is_finished] if jobs[0].system.fit else jobs
 
 
 def _train_jobs(jobs, on_epoch, seconds_between, debug_nans) -> None:

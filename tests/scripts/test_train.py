@@ -242,3 +242,12 @@ def test_a_run_that_met_nan_leaves_the_report_of_the_other(run, tmp_path):
     assert "nothing is kept" in last
     assert [path.parent.name for path in tmp_path.rglob("report.html")] == ["rate-0.001"]
     assert "rate-0.001" in done.out
+
+
+def test_an_overwrite_that_met_nan_shows_no_older_run(run, tmp_path):
+    assert run("train", "vae", *TINY, "--out", tmp_path).code == 0
+    done = run(
+        "train", "vae", *TINY, "--train.learning-rate", "1e30", "--overwrite", "--out", tmp_path
+    )
+    assert done.code == console.USAGE
+    assert done.out == ""
