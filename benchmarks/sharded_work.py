@@ -89,43 +89,30 @@ def epoch(system, x, batch_size: int):
 
 def posteriors(generative, x, options: dict):
     """HMC of every image: the mean log density of the draws."""
-    engine = spread(sample_posterior)
-
-    def call():
-        return engine(
-            jax.random.key(2),
-            generative.latent,
-            x,
-            guide=generative.guide,
-            num_samples=options["num_draws"],
-            batch_size=options["images_at_once"] // jax.device_count(),
-        )
-
-    return call, lambda draws: float(np.mean(np.asarray(draws.log_joint), dtype=np.float64))
+    call = inference(sample_posterior, generative, x, options, num_samples=options["num_draws"])
+    return call, lambda draws: mean(draws.log_joint)
 
 
 def evidence(generative, x, options: dict):
     """Annealing of every image: the mean evidence."""
-    engine = spread(annealed_evidence)
-
-    def call():
-        return engine(
-            jax.random.key(3),
-            generative.latent,
-            x,
-            guide=generative.guide,
-            num_temperatures=options["num_temperatures"],
-            batch_size=options["images_at_once"] // jax.device_count(),
-        )
-
-    return call, lambda found: float(np.mean(np.asarray(found.lower), dtype=np.float64))
+    counts = {"num_temperatures": options["num_temperatures"]}
+    call = inference(annealed_evidence, generative, x, options, **counts)
+    return call, lambda found: mean(found.lower)
 
 
-def spread(engine):
-    """Over all devices; the engine itself where there is one."""
-    if jax.device_count() == 1:
-        return engine
-    return observations.over_observations(engine, placement.make_mesh())
+def inference(engine, generative, x, options: dict, **counts):
+    """An engine over all devices, the engine itself where there is one; as many images at once."""
+    if jax.device_count() > 1:
+        engine = observations.over_observations(engine, placement.make_mesh())
+    at_once = options["images_at_once"] // jax.device_count()
+    model, guide = generative.latent, generative.guide
+    key = jax.random.key(2)
+    return partial(engine, key, model, x, guide=guide, batch_size=at_once, **counts)
+
+
+def mean(values) -> float:
+    """In double precision."""
+    return float(np.mean(np.asarray(values), dtype=np.float64))
 
 
 if __name__ == "__main__":
