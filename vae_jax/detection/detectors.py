@@ -1,9 +1,9 @@
 """What finds anomalies: `(seed, rows to fit on) -> (rows -> scores)`, and which is recommended.
 
-The recommendation stands here and reads no label (those of a few tables of ADBench had been seen
-when the quarter of `trimmed_gaussian` was taken from Rousseeuw and van Driessen): log p(x) of a density that held-out
-rows choose where the rows to fit on are normal, and of one too simple to learn the anomalies where
-they are not known to be.
+The recommendation stands here and reads no label: log p(x) of a density that held-out rows choose
+where the rows to fit on are normal, and of one too simple to learn the anomalies where they are not
+known to be. Its trimmed quarter is that of Rousseeuw and van Driessen; labels of a few tables of
+ADBench had been seen when it was taken.
 """
 
 from collections.abc import Callable
