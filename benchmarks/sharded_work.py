@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayes_jax import annealed_evidence, sample_posterior
+from bayes_jax import annealed_evidence, importance_bound, sample_posterior
 from vae_jax import systems, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
 from vae_jax.sharding import observations, placement
@@ -40,7 +40,7 @@ def main(options: dict) -> None:
     images = jnp.asarray(x[: options["num_images"]], jnp.float32)
     rows += [
         row(work.__name__, partial(work, system.generative(state), images, options), options)
-        for work in (posteriors, evidence)
+        for work in (posteriors, annealed, importance)
     ]
     print(json.dumps(rows), flush=True)
 
@@ -93,10 +93,17 @@ def posteriors(generative, x, options: dict):
     return call, lambda draws: mean(draws.log_joint)
 
 
-def evidence(generative, x, options: dict):
+def annealed(generative, x, options: dict):
     """Annealing of every image: the mean evidence."""
     counts = {"num_temperatures": options["num_temperatures"]}
     call = inference(annealed_evidence, generative, x, options, **counts)
+    return call, lambda found: mean(found.lower)
+
+
+def importance(generative, x, options: dict):
+    """Importance sampling of every image: the mean evidence."""
+    counts = {"num_samples": options["num_samples"]}
+    call = inference(importance_bound, generative, x, options, **counts)
     return call, lambda found: mean(found.lower)
 
 
