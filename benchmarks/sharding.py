@@ -44,7 +44,7 @@ class Benchmark:
         out: folder for the JSON.
     """
 
-    num_devices: tuple[int, ...] = (2, 8)
+    num_devices: tuple[int, ...] = (8,)
     batch_sizes: tuple[int, ...] = (128, 1024, 8192)
     num_steps: int = 8
     num_images: int = 128
@@ -52,7 +52,7 @@ class Benchmark:
     num_draws: int = 100
     num_temperatures: int = 100
     num_samples: int = 1000
-    num_rounds: int = 3
+    num_rounds: int = 2
     num_runs: int = 3
     out: Path | None = None
 
