@@ -47,7 +47,7 @@ class Benchmark:
     num_devices: tuple[int, ...] = (8,)
     batch_sizes: tuple[int, ...] = (128, 1024, 8192)
     num_steps: int = 8
-    num_images: int = 128
+    num_images: int = 64
     images_at_once: int = 64
     num_draws: int = 100
     num_temperatures: int = 100

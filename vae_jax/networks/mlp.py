@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Num, PyTree
 
+from vae_jax.networks.half_product import half_dot_general
+
 
 class MLP(nn.Module):
     """A multilayer perceptron with a linear output.
@@ -18,7 +20,7 @@ class MLP(nn.Module):
         hidden_dims: widths of the hidden layers; empty makes it one affine map.
         output_dim: number of output features.
         activation: between its layers.
-        dtype: in which layers compute; params and output are float32.
+        dtype: of the factors of its products; sums, params and output are float32.
     """
 
     hidden_dims: tuple[int, ...]
@@ -29,10 +31,11 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, features: Num[Array, "*batch input"]) -> Float[Array, "*batch output"]:
         """Map features `[..., input]` to `[..., output_dim]`."""
+        is_half = self.dtype == jnp.bfloat16
+        how = {"dtype": jnp.float32, "dot_general": half_dot_general if is_half else None}
         for width in self.hidden_dims:
-            features = self.activation(nn.Dense(width, dtype=self.dtype)(features))
-        output = nn.Dense(self.output_dim, dtype=self.dtype, name="output")(features)
-        return output.astype(jnp.float32)
+            features = self.activation(nn.Dense(width, **how)(features))
+        return nn.Dense(self.output_dim, name="output", **how)(features)
 
 
 def with_output_bias(params: PyTree, bias: Float[Array, " output"]) -> PyTree:
