@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from bayes_jax.annealing.moves import TRANSITIONS, start_points
+from bayes_jax.annealing.moves import TRANSITIONS
 from bayes_jax.annealing.path import Path
 from bayes_jax.annealing.pilot import make_path
 from bayes_jax.annealing.schedules import check_schedule
@@ -195,8 +195,8 @@ def start_backward(
 
 
 def _start(key, density, path: Path, z, settings: Settings) -> Chains:
-    evaluate = TRANSITIONS[settings.transition].evaluate(density, path.start)
-    points = start_points(evaluate, z)
+    target = TRANSITIONS[settings.transition].target(density, path.start)
+    points = jax.vmap(target.start)(z)
     num_grads = path.num_grads + len(z)
     return Chains(key, path, points, jnp.zeros_like(points.terms.bridge), num_grads, None)
 
@@ -207,7 +207,7 @@ def walk(
     """Moves `first` to `first + num_moves` of the chains of ONE x; all of them if None."""
     transition = TRANSITIONS[settings.transition]
     path, key = chains.path, chains.key
-    evaluate = transition.evaluate(density, path.start)
+    target = transition.target(density, path.start)
 
     def one_step(carry, index):
         points, log_weight, num_grads = carry
@@ -215,7 +215,7 @@ def walk(
         log_weight = log_weight + (beta - path.betas[index]) * points.terms.bridge
         moved = transition.move(
             jax.random.fold_in(key, index),
-            evaluate,
+            target,
             path,
             points,
             beta,

@@ -57,9 +57,10 @@ def annealed_evidence(
         num_temperatures: steps from start to posterior; 100 with a guide, 1000 without, if None.
         schedule: "sigmoid", "power", "linear", "adaptive" (temperatures for each x where separate
             chains saw the weights spread), or inverse temperatures that rise from 0 to 1.
-        transition: "hmc", or "elliptical" (slice sampling without gradients or steps, for a
-            Gaussian prior or a guide).
-        num_leapfrogs: gradients per move of "hmc".
+        transition: "hmc"; "hmc_bfloat16" (the same with forces in half precision and weights in
+            full, faster where the device has units for that, and as valid a bound); or "elliptical"
+            (slice sampling without gradients or steps, for a Gaussian prior or a guide).
+        num_leapfrogs: gradients per move of HMC.
         batch_size: observations in memory at once; None takes all.
         index_offset: index of x[0] in the whole data set.
 

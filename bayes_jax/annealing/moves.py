@@ -1,9 +1,11 @@
 """Transitions of the chains of ONE x at one inverse temperature; each leaves f_beta invariant.
 
-Both are reversible, so the reverse of a walk uses them as they are.
+All are reversible, so the reverse of a walk uses them as they are; "hmc_bfloat16" too, whose
+forces are rough and whose energies are not (see `bayes_jax.mcmc.targets`).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,7 +14,8 @@ from jaxtyping import Array, Float, Int, PyTree
 from numpyro.distributions import Distribution
 
 from bayes_jax.annealing.path import GaussianStart, Path
-from bayes_jax.hamiltonian import Point, hmc_move, num_noise
+from bayes_jax.hamiltonian import Point, hmc_move, identity, num_noise
+from bayes_jax.mcmc.targets import ForceDtype, Target, make_target
 from bayes_jax.noise import standard_normals
 
 # At equal cost many short moves beat few long ones: on a trained 16-d decoder two leapfrogs at 250
@@ -57,37 +60,33 @@ class Transition(NamedTuple):
     """A kind of move.
 
     Attributes:
-        evaluate: `(density, start) -> (z -> Terms)`.
-        move: `(key, evaluate, path, points, beta, step_size, num_leapfrogs) -> Moved`.
+        target: `(density, start) -> Target`, whose terms are Terms.
+        move: `(key, target, path, points, beta, step_size, num_leapfrogs) -> Moved`.
     """
 
-    evaluate: Callable
+    target: Callable
     move: Callable
 
 
-def start_points(evaluate: Callable, positions: Float[Array, "chain latent"]) -> Point:
-    """Chains at given positions, their terms evaluated."""
-    return Point(positions, jax.vmap(evaluate)(positions))
-
-
-def _terms_with_gradients(density: Callable, start: Distribution | GaussianStart) -> Callable:
+def _with_forces(
+    density: Callable, start: Distribution | GaussianStart, *, force_dtype: ForceDtype
+) -> Target:
     start_value = jax.value_and_grad(start.log_prob)
-    target_value = jax.value_and_grad(density)
+    target = make_target(density, force_dtype)
 
     def evaluate(z) -> Terms:
         start_log_prob, start_gradient = start_value(z)
-        target, target_gradient = target_value(z)
-        return Terms(
-            start_log_prob,
-            target - start_log_prob,
-            start_gradient,
-            target_gradient - start_gradient,
-        )
+        value, force = target.evaluate(z)
+        return Terms(start_log_prob, value - start_log_prob, start_gradient, force - start_gradient)
 
-    return evaluate
+    def settle(point: Point) -> Point:
+        bridge = density(point.position) - point.terms.start
+        return point._replace(terms=point.terms._replace(bridge=bridge))
+
+    return Target(evaluate, identity if force_dtype == "float32" else settle)
 
 
-def _hmc(key, evaluate, path: Path, points: Point, beta, step_size, num_leapfrogs) -> Moved:
+def _hmc(key, target: Target, path: Path, points: Point, beta, step_size, num_leapfrogs) -> Moved:
     def combine(terms: Terms):
         return (
             terms.start + beta * terms.bridge,
@@ -99,26 +98,28 @@ def _hmc(key, evaluate, path: Path, points: Point, beta, step_size, num_leapfrog
     def move(noise, point):
         return hmc_move(
             noise,
-            evaluate,
+            target.evaluate,
             combine,
             point,
             factor=factor,
             step_size=step_size,
             num_leapfrogs=num_leapfrogs,
+            settle=target.settle,
         )
 
     num_chains, dim = points.position.shape
     noise = standard_normals(key, (num_chains, num_noise(dim)), points.position.dtype)
     points, info = jax.vmap(move)(noise, points)
-    return Moved(points, info.accept_prob, jnp.asarray(num_chains * num_leapfrogs))
+    num_each = num_leapfrogs + (target.settle is not identity)
+    return Moved(points, info.accept_prob, jnp.asarray(num_chains * num_each))
 
 
-def _terms(density: Callable, start: GaussianStart) -> Callable:
+def _without_forces(density: Callable, start: GaussianStart) -> Target:
     def evaluate(z) -> Terms:
         start_log_prob = start.log_prob(z)
         return Terms(start_log_prob, density(z) - start_log_prob, None, None)
 
-    return evaluate
+    return Target(evaluate, identity)
 
 
 class _Ellipse(NamedTuple):
@@ -131,16 +132,16 @@ class _Ellipse(NamedTuple):
     num_tries: Int[Array, ""]
 
 
-def _elliptical(key, evaluate, path: Path, points: Point, beta, step_size, num_leapfrogs) -> Moved:
+def _elliptical(key, target, path: Path, points: Point, beta, step_size, num_leapfrogs) -> Moved:
     del step_size, num_leapfrogs
     keys = jax.random.split(key, len(points.position))
-    points, num_tries = jax.vmap(lambda key, point: _slice(key, evaluate, path, point, beta))(
-        keys, points
-    )
+    points, num_tries = jax.vmap(
+        lambda key, point: _slice(key, target.evaluate, path, point, beta)
+    )(keys, points)
     return Moved(points, jnp.ones(len(points.position)), jnp.sum(num_tries))
 
 
-def _slice(key, evaluate, path: Path, point: Point, beta) -> tuple[Point, Int[Array, ""]]:
+def _slice(key, point: Point, *, evaluate, path: Path, beta) -> tuple[Point, Int[Array, ""]]:
     """Elliptical slice sampling of q0(z) exp(beta U(z)) (Murray, Adams, MacKay 2010)."""
     key_other, key_height, key_angle, key_tries = jax.random.split(key, 4)
     centred = point.position - path.start.loc
@@ -177,6 +178,7 @@ def _slice(key, evaluate, path: Path, point: Point, beta) -> tuple[Point, Int[Ar
 
 
 TRANSITIONS: dict[str, Transition] = {
-    "hmc": Transition(_terms_with_gradients, _hmc),
-    "elliptical": Transition(_terms, _elliptical),
+    "hmc": Transition(partial(_with_forces, force_dtype="float32"), _hmc),
+    "hmc_bfloat16": Transition(partial(_with_forces, force_dtype="bfloat16"), _hmc),
+    "elliptical": Transition(_without_forces, _elliptical),
 }

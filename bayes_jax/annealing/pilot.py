@@ -13,7 +13,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from numpyro.distributions import Distribution
 
-from bayes_jax.annealing.moves import TRANSITIONS, start_points
+from bayes_jax.annealing.moves import TRANSITIONS
 from bayes_jax.annealing.path import GaussianStart, Path, gaussian_prior, gaussian_start
 from bayes_jax.annealing.schedules import equal_spread_schedule, sigmoid_schedule
 from bayes_jax.annealing.settings import Settings
@@ -99,18 +99,18 @@ def pilot(key: PRNGKeyArray, density: Callable, path: Path, settings: Settings) 
         return path  # There is no step to find.
     transition = TRANSITIONS[settings.transition]
     key_start, key_moves = jax.random.split(key)
-    evaluate = transition.evaluate(density, path.start)
+    target = transition.target(density, path.start)
 
     def one_move(carry, step):
         points, log_step = carry
         key, beta = step
         moved = transition.move(
-            key, evaluate, path, points, beta, jnp.exp(log_step), settings.num_leapfrogs
+            key, target, path, points, beta, jnp.exp(log_step), settings.num_leapfrogs
         )
         log_step = log_step + STEP_GAIN * (jnp.mean(moved.accept_prob) - TARGET_ACCEPT)
         return (moved.points, log_step), (log_step, moved.points.terms.bridge, moved.num_grads)
 
-    points = start_points(evaluate, independent_draws(key_start, path.start, NUM_STEP_CHAINS))
+    points = jax.vmap(target.start)(independent_draws(key_start, path.start, NUM_STEP_CHAINS))
     keys = jax.random.split(key_moves, NUM_STEP_KNOTS * NUM_STEP_MOVES)
     steps = (keys, jnp.repeat(path.knots, NUM_STEP_MOVES))
     _, (log_step, bridge, num_grads) = jax.lax.scan(one_move, (points, path.log_step[0]), steps)
@@ -144,7 +144,7 @@ def _from_guide(key, model, density, x, guide, settings):
     key_guide, key_chains = jax.random.split(key)
     draws = independent_draws(key_guide, guide(x), NUM_START_DRAWS)
     whitening, num_grads = affine_from_draws(draws), 0
-    if settings.transition == "hmc":
+    if settings.transition != "elliptical":
         draws = _settled_draws(
             key_chains, density, draws[:NUM_SETTLING_CHAINS], whitening.scale_tril
         )

@@ -26,7 +26,7 @@ class Settings(NamedTuple):
         num_chains: independent weights per x.
         num_temperatures: steps from start to posterior.
         schedule: by name; "given" where the temperatures came as an array.
-        transition: "hmc", or "elliptical" slices where the start is Gaussian.
+        transition: "hmc", "hmc_bfloat16", or "elliptical" slices where the start is Gaussian.
         num_leapfrogs: gradients per move of "hmc".
         batch_size: observations in memory at once; None takes all.
     """
@@ -78,7 +78,7 @@ def make_settings(
         if value < least:
             raise InputError(f"{name} is {value}: expected at least {least}")
     if transition not in TRANSITIONS:
-        raise InputError(f"transition is {transition!r}: expected {' or '.join(TRANSITIONS)}")
+        raise InputError(f"transition is {transition!r}: expected {', '.join(TRANSITIONS)}")
     if transition == "elliptical" and guide is None:
         check_gaussian(model.prior)
     if isinstance(schedule, str):

@@ -31,7 +31,7 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, features: Num[Array, "*batch input"]) -> Float[Array, "*batch output"]:
         """Map features `[..., input]` to `[..., output_dim]`."""
-        is_half = self.dtype == jnp.bfloat16
+        is_half = jnp.bfloat16 in (self.dtype, features.dtype)
         how = {"dtype": jnp.float32, "dot_general": half_dot_general if is_half else None}
         for width in self.hidden_dims:
             features = self.activation(nn.Dense(width, **how)(features))

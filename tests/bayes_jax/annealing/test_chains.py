@@ -8,10 +8,10 @@ import pytest
 from bayes_jax import InputError, annealing
 from bayes_jax.annealing import engines
 from bayes_jax.annealing.chains import joint_density, start_forward, walk
-from bayes_jax.annealing.moves import TRANSITIONS, start_points
+from bayes_jax.annealing.moves import TRANSITIONS
 
 
-@pytest.mark.parametrize("transition", ["hmc", "elliptical"])
+@pytest.mark.parametrize("transition", ["hmc", "hmc_bfloat16", "elliptical"])
 @pytest.mark.parametrize("backward", [False, True])
 def test_stopped_and_continued_walks_weigh_the_same(cases, transition, backward):
     case = cases("poisson")
@@ -75,17 +75,17 @@ def test_steps_are_read_off_the_table_and_chains_do_not_see_each_other(cases, mo
     path = annealing.make_path(jax.random.key(0), case.model, density, case.x[0], **options)
     taken, move = [], TRANSITIONS["hmc"].move
 
-    def spy(key, evaluate, path, points, beta, step_size, num_leapfrogs):
+    def spy(key, target, path, points, beta, step_size, num_leapfrogs):
         jax.debug.callback(lambda *pair: taken.append(pair), beta, step_size, ordered=True)
-        return move(key, evaluate, path, points, beta, step_size, num_leapfrogs)
+        return move(key, target, path, points, beta, step_size, num_leapfrogs)
 
     monkeypatch.setitem(TRANSITIONS, "hmc", TRANSITIONS["hmc"]._replace(move=spy))
     ends = []
     for shift in (0.0, 3.0):
         chains = start_forward(jax.random.key(1), density, path, settings)
-        evaluate = TRANSITIONS["hmc"].evaluate(density, path.start)
+        target = TRANSITIONS["hmc"].target(density, path.start)
         moved = chains.points.position.at[1].add(shift)
-        chains = chains._replace(points=start_points(evaluate, moved))
+        chains = chains._replace(points=jax.vmap(target.start)(moved))
         ends.append(jax.block_until_ready(walk(density, chains, settings)))
     jax.effects_barrier()
     assert len(taken) == 2 * 11

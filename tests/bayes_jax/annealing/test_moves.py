@@ -8,7 +8,7 @@ import pytest
 
 from bayes_jax import InputError, LatentModel, annealed_evidence
 from bayes_jax.annealing.chains import joint_density
-from bayes_jax.annealing.moves import TRANSITIONS, start_points
+from bayes_jax.annealing.moves import TRANSITIONS
 from bayes_jax.annealing.path import check_gaussian, gaussian_prior
 from bayes_jax.annealing.pilot import unscouted_path
 from bayes_jax.annealing.schedules import sigmoid_schedule
@@ -43,18 +43,18 @@ def test_moves_keep_the_tempered_posterior_and_are_reversible(name):
     density = joint_density(MODEL, X)
     start = gaussian_prior(MODEL.prior)
     path = unscouted_path(start, start.factor, jnp.array([4.0]), sigmoid_schedule(10))
-    evaluate = transition.evaluate(density, start)
+    target = transition.target(density, start)
     before = tempered_draws(jax.random.key(0))
-    points = start_points(evaluate, before)
-    moved = transition.move(jax.random.key(1), evaluate, path, points, BETA, jnp.full((), 0.6), 2)
+    points = jax.vmap(target.start)(before)
+    moved = transition.move(jax.random.key(1), target, path, points, BETA, jnp.full((), 0.6), 2)
     a, b = np.asarray(before[:, 0], np.float64), np.asarray(moved.points.position[:, 0], np.float64)
     assert np.mean(a != b) > 0.6
     assert np.corrcoef(a, b)[0, 1] < 0.8
     for odd in (b - a, b**2 - a**2, b**3 - a**3, a * b * (b - a), (b - a) ** 3):
         # Each has mean zero under a reversible move that keeps f_beta.
         assert abs(odd.mean()) < 4 * odd.std(ddof=1) / np.sqrt(NUM_CHAINS)
-    again = evaluate(moved.points.position[0])
-    assert float(again.bridge) == pytest.approx(float(moved.points.terms.bridge[0]), rel=1e-4)
+    again = target.start(moved.points.position[0])
+    assert float(again.terms.bridge) == pytest.approx(float(moved.points.terms.bridge[0]), rel=1e-4)
     assert int(moved.num_grads) >= NUM_CHAINS
 
 
@@ -86,5 +86,5 @@ def test_a_prior_is_gaussian_by_its_density_and_not_by_its_class(cases):
     for prior in (cases("mixture_prior").model.prior, laplace):
         with pytest.raises(InputError, match="not Gaussian: elliptical moves need"):
             check_gaussian(prior)
-    with pytest.raises(InputError, match="transition is 'gibbs': expected hmc or elliptical"):
+    with pytest.raises(InputError, match="transition is 'gibbs': expected hmc, hmc_bfl"):
         annealed_evidence(jax.random.key(0), MODEL, X[None], transition="gibbs")

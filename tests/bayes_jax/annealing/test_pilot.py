@@ -6,7 +6,7 @@ import numpy as np
 
 from bayes_jax.annealing import Settings, joint_basis, make_path, sigmoid_schedule
 from bayes_jax.annealing.chains import joint_density
-from bayes_jax.annealing.moves import TRANSITIONS, start_points
+from bayes_jax.annealing.moves import TRANSITIONS
 
 
 def test_joint_basis_diagonalises_both():
@@ -47,16 +47,16 @@ def test_steps_reach_their_acceptance_from_start_to_posterior(linear_case):
     path = make_path(
         jax.random.key(6), model, density, x, guide=None, betas=betas, settings=settings
     )
-    evaluate = hmc.evaluate(density, path.start)
+    target = hmc.target(density, path.start)
     noise = jax.random.normal(jax.random.key(7), (500, 2))
     factor = jnp.linalg.cholesky(linear_case.covariance[0])
     for beta, z in ((0.0, noise), (1.0, linear_case.mean[0] + noise @ factor.T)):
         beta = jnp.float32(beta)
         moved = hmc.move(
             jax.random.key(8),
-            evaluate,
+            target,
             path,
-            start_points(evaluate, z),
+            jax.vmap(target.start)(z),
             beta,
             path.step_size(beta),
             settings.num_leapfrogs,
