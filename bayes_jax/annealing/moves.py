@@ -141,7 +141,7 @@ def _elliptical(key, target, path: Path, points: Point, beta, step_size, num_lea
     return Moved(points, jnp.ones(len(points.position)), jnp.sum(num_tries))
 
 
-def _slice(key, point: Point, *, evaluate, path: Path, beta) -> tuple[Point, Int[Array, ""]]:
+def _slice(key, evaluate, path: Path, point: Point, beta) -> tuple[Point, Int[Array, ""]]:
     """Elliptical slice sampling of q0(z) exp(beta U(z)) (Murray, Adams, MacKay 2010)."""
     key_other, key_height, key_angle, key_tries = jax.random.split(key, 4)
     centred = point.position - path.start.loc

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from bayes_jax.hamiltonian import Point, value_and_gradient
@@ -54,8 +55,10 @@ def make_target(log_density: Callable, force_dtype: ForceDtype = "float32") -> T
 
 
 def _cast(log_density: Callable, dtype) -> Callable:
-    def lower(leaf: Array) -> Array:
-        return leaf.astype(dtype) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf
+    def lower(leaf):
+        is_array = isinstance(leaf, jax.Array | np.ndarray)  # it may be a function
+        is_real = is_array and jnp.issubdtype(leaf.dtype, jnp.floating)
+        return jnp.asarray(leaf, dtype) if is_real else leaf
 
     cheap = jax.tree.map(lower, log_density)
     return lambda z: cheap(z.astype(dtype)).astype(z.dtype)

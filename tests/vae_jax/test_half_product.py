@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
+from bayes_jax.mcmc.targets import make_target
 from vae_jax.networks import MLP
 from vae_jax.networks.half_product import half_dot_general
 
@@ -66,6 +68,14 @@ def test_a_kernel_for_each_of_a_batch():
     np.testing.assert_allclose(shared, rounded(x[0]) @ rounded(w), rtol=1e-5, atol=1e-5)
 
 
+def factor_types(function, *args) -> list[list[str]]:
+    """Of all products of matrices that XLA leaves in a compiled function."""
+    text = jax.jit(function).lower(*args).compile().as_text()
+    types = dict(re.findall(r"%?([\w.-]+) = (\w+)\[", text))
+    factors = [re.findall(r"%([\w.-]+)", names) for names in re.findall(r" dot\((.*?)\)", text)]
+    return [[types[name] for name in pair] for pair in factors]
+
+
 def test_every_product_of_a_training_step_has_factors_in_half_precision():
     """XLA casts those to float32 that it has no units for."""
     network = MLP((32, 24), 8, dtype=jnp.bfloat16)
@@ -75,14 +85,25 @@ def test_every_product_of_a_training_step_has_factors_in_half_precision():
     def loss(params, x):
         return jnp.square(jax.vmap(lambda x: network.apply(params, x))(x)).sum()
 
-    gradients = jax.jit(jax.grad(loss, (0, 1)))
-    lines = gradients.lower(params, x).compile().as_text().splitlines()
-    products = [line for line in lines if re.search(r" dot\(", line)]
-    assert len(products) == 9  # three for each layer
-    types = dict(re.findall(r"%?([\w.-]+) = (\w+)\[", "\n".join(lines)))
-    for line in products:
-        factors = re.findall(r"%([\w.-]+)", line.split(" dot(")[1].split(")")[0])
-        assert [types[name] for name in factors] == ["bf16", "bf16"], line
+    found = factor_types(jax.grad(loss, (0, 1)), params, x)
+    assert found == 9 * [["bf16", "bf16"]]  # three for each layer
+
+
+def test_rough_forces_of_a_decoder_take_products_in_half_precision():
+    """Though it computes in float32: its params come cast."""
+    network = MLP((32, 24), 8)
+    (z,) = draws((40, 16))
+    params = network.init(jax.random.key(0), z[0])
+
+    def log_density(params, z):
+        return -jnp.square(network.apply(params, z)).sum()
+
+    def forces(force_dtype):
+        target = make_target(Partial(log_density, params), force_dtype)
+        return lambda z: jax.vmap(target.evaluate)(z)[1]
+
+    assert factor_types(forces("bfloat16"), z) == 6 * [["bf16", "bf16"]]  # two for each layer
+    assert factor_types(forces("float32"), z) == 6 * [["f32", "f32"]]
 
 
 def test_gradients_of_a_network_are_near_those_in_full_precision():

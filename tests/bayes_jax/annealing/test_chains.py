@@ -36,7 +36,10 @@ def test_stopped_and_continued_walks_weigh_the_same(cases, transition, backward)
         keyless = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), keyless)
         chains = keyless._replace(key=jax.random.wrap_key_data(keyless.key))
     assert int(chains.num_moves) == start.total_moves == 11
-    np.testing.assert_array_equal(annealing.log_weight(chains), annealing.log_weight(whole))
+    # How forces are rounded depends on what XLA fuses, and that on the number of moves.
+    rtol = 1e-6 if transition == "hmc_bfloat16" else 0
+    found, expected = annealing.log_weight(chains), annealing.log_weight(whole)
+    np.testing.assert_allclose(found, expected, rtol=rtol)
     np.testing.assert_array_equal(chains.num_grads, whole.num_grads)
     with pytest.raises(InputError, match="num_moves is 1: expected 0 to 0, those left"):
         annealing.advance(case.model, x, chains, settings=settings, num_moves=1)
