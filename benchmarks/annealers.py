@@ -189,7 +189,8 @@ class TorchAnnealer:
 
     One row for each image and chain; log p(x, z) is asked for where a move ends, not at the
     leapfrogs within. Gradients are autograd's, as ours are, or explicit matrix products that hold
-    for this one decoder alone.
+    for this one decoder alone; by products in bfloat16 if so asked, the values then in a pass of
+    their own.
     """
 
     def __init__(
@@ -201,6 +202,7 @@ class TorchAnnealer:
         num_leapfrogs: int = 2,
         compiled: bool = False,
         by_hand: bool = False,
+        half: bool = False,
         num_threads: int = 2,
     ):
         """Copy the decoder.
@@ -213,6 +215,7 @@ class TorchAnnealer:
             num_leapfrogs: of a move.
             compiled: run the decoder through `torch.compile`, which needs a C++ compiler on CPUs.
             by_hand: gradients by explicit matrix products instead of autograd.
+            half: gradients under PyTorch's autocast to bfloat16.
             num_threads: of PyTorch, set for the whole process.
         """
         torch.set_num_threads(num_threads)
@@ -221,8 +224,11 @@ class TorchAnnealer:
         self._layers = [(_tensor(layer["kernel"]), _tensor(layer["bias"])) for layer in layers]
         self._betas = np.asarray(betas, np.float64)
         self._num_chains, self._num_leapfrogs = num_chains, num_leapfrogs
-        decode = _decode_by_hand if by_hand else _decode
-        self._decode = torch.compile(decode, dynamic=False) if compiled else decode
+        functions = _decode_by_hand if by_hand else _decode, _log_lik
+        if compiled:
+            functions = [torch.compile(function, dynamic=False) for function in functions]
+        self._decode, self._log_lik = functions
+        self._half = half
 
     @torch.no_grad()
     def __call__(self, seed: int, x, bridge: Bridge) -> np.ndarray:
@@ -254,7 +260,10 @@ class TorchAnnealer:
         return self._num_chains * (1 + (len(self._betas) - 2) * self._num_leapfrogs)
 
     def _terms(self, start, z, x, *, with_values=True) -> "_Terms":
-        log_lik, gradient = self._decode(self._layers, x, z, with_values)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
+            log_lik, gradient = self._decode(self._layers, x, z, with_values and not self._half)
+        if with_values and self._half:
+            log_lik = self._log_lik(self._layers, x, z)
         start_value, start_gradient = start.value_and_gradient(z)
         value = log_lik - 0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
         return _Terms(start_value, value - start_value, start_gradient, gradient - z)
@@ -324,15 +333,20 @@ class _Start(NamedTuple):
         return -0.5 * (noise**2).sum(-1) - self.log_normaliser, -noise @ self.inverse
 
 
+def _log_lik(layers, x, z):
+    """log p(x | z) `[image, chain]`."""
+    activation = z.reshape(-1, z.shape[-1])
+    for weight, offset in layers[:-1]:
+        activation = torch.addmm(offset, activation, weight).relu()
+    logits = torch.addmm(layers[-1][1], activation, layers[-1][0]).reshape(*z.shape[:2], -1)
+    return (x * logits - torch.nn.functional.softplus(logits)).sum(-1)
+
+
 def _decode(layers, x, z, with_values: bool):
     """log p(x | z) `[image, chain]` and its gradient; compiled, only what is asked for."""
 
     def total(z):
-        activation = z.reshape(-1, z.shape[-1])
-        for weight, offset in layers[:-1]:
-            activation = torch.addmm(offset, activation, weight).relu()
-        logits = torch.addmm(layers[-1][1], activation, layers[-1][0]).reshape(*z.shape[:2], -1)
-        log_lik = (x * logits - torch.nn.functional.softplus(logits)).sum(-1)
+        log_lik = _log_lik(layers, x, z)
         return log_lik.sum(), log_lik
 
     gradient, (_, log_lik) = torch.func.grad_and_value(total, has_aux=True)(z)

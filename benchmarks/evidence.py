@@ -25,7 +25,7 @@ import tyro
 from decoder import TrainedDecoder, flops_per_gradient, trained_decoder
 from published import NUM_LEAPFROGS as PUBLISHED_LEAPFROGS
 from published import published_sandwich
-from rivals import tfp_rows, torch_rows
+from rivals import HALF, tfp_rows, torch_rows
 
 from bayes_jax import (
     annealed_draws,
@@ -302,18 +302,24 @@ def summary(rows: list[dict]) -> str:
         f"{rate['share_of_gemm']:.0%} of the matrix products' ceiling"
     )
     peers = {row["method"]: row for row in rows if row["study"] == "peers"}
-    if peers:
-        rate = peers.pop("ours")["gradients_per_second"]
-        by_hand = [row for name, row in peers.items() if "by hand" in name]
-        plain = [peers[name] for name in ("PyTorch, eager", "PyTorch, compiled")]
-        best, strongest = (
-            max(row["gradients_per_second"] for row in found) for found in (plain, by_hand)
-        )
-        text += (
-            f"; {rate / best:.2f} times batched PyTorch's rate, {rate / strongest:.2f} times that "
-            "with a gradient written by hand"
-        )
-    return text
+    return f"{text}; {beside_torch(peers)}" if peers else text
+
+
+def beside_torch(peers: dict[str, dict]) -> str:
+    """Rates of the walks alone, in full precision and with rough forces."""
+    rate = {name: row["gradients_per_second"] for name, row in peers.items()}
+
+    def times(ours: str, *theirs: str) -> str:
+        return f"{rate[ours] / max(rate[f'PyTorch, {name}'] for name in theirs):.2f} times"
+
+    by_hand = ("gradient by hand, eager", "gradient by hand, compiled")
+    half = ("bfloat16 forces, compiled", "bfloat16 forces by hand, compiled")
+    return (
+        f"{times('ours', 'eager', 'compiled')} batched PyTorch's rate, {times('ours', *by_hand)} "
+        f"that with a gradient written by hand; with forces in bfloat16 "
+        f"{rate[HALF] / rate['ours']:.2f} times that without, {times(HALF, 'eager', 'compiled')} "
+        f"PyTorch's in float32 and {times(HALF, *half)} PyTorch's in bfloat16"
+    )
 
 
 if __name__ == "__main__":

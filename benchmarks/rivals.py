@@ -17,6 +17,7 @@ NUM_TEMPERATURES, NUM_LEAPFROGS = 100, 2
 # The peers' ladder for a start at the prior is linear, and needs more rungs.
 TFP_STEPS = 1000
 NUM_RUNS = 5
+HALF = "ours, bfloat16 forces"
 
 
 def torch_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> Iterator[dict]:
@@ -29,28 +30,33 @@ def torch_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> I
         guide,
         num_chains=num_chains,
         num_temperatures=NUM_TEMPERATURES,
-        schedule="sigmoid",
-        transition="hmc",
         num_leapfrogs=NUM_LEAPFROGS,
-        batch_size=None,
     )
-    start = init(jax.random.key(1), model, x, betas, settings=settings, guide=guide)
-    bridge = _bridge(start)
 
-    def ours():
-        walked = advance(model, x, start, settings=settings)
-        return jax.block_until_ready(log_weight(walked))
+    def ours(transition):
+        ready = settings._replace(transition=transition)
+        start = init(jax.random.key(1), model, x, betas, settings=ready, guide=guide)
+        walk = partial(advance, model, x, start, settings=ready)
+        return start, lambda: jax.block_until_ready(log_weight(walk()))
+
+    start, in_full = ours("hmc")
+    bridge = _bridge(start)
 
     def annealer(**options):
         options |= {"num_chains": num_chains, "num_leapfrogs": NUM_LEAPFROGS}
         return partial(TorchAnnealer(params, betas=np.asarray(betas), **options), 0, x, bridge)
 
     walks = {
-        "ours": ours,
+        "ours": in_full,
         "PyTorch, eager": annealer(),
         "PyTorch, compiled": annealer(compiled=True),
         "PyTorch, gradient by hand, eager": annealer(by_hand=True),
         "PyTorch, gradient by hand, compiled": annealer(by_hand=True, compiled=True),
+        HALF: ours("hmc_bfloat16")[1],
+        "PyTorch, bfloat16 forces, compiled": annealer(half=True, compiled=True),
+        "PyTorch, bfloat16 forces by hand, compiled": annealer(
+            half=True, by_hand=True, compiled=True
+        ),
     }
     log_weights = {name: walk() for name, walk in walks.items()}  # compiles
     seconds = {name: [] for name in walks}
@@ -63,7 +69,7 @@ def torch_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> I
     num_grads = num_chains * (1 + NUM_LEAPFROGS * (NUM_TEMPERATURES - 1))
     for name, taken in seconds.items():
         # Ours evaluated its starts in `init`, outside the timed call.
-        spent = num_grads - num_chains if name == "ours" else num_grads
+        spent = num_grads - num_chains if name.startswith("ours") else num_grads
         yield _row(name, x, ceiling, log_weights[name], min(taken), spent, decoder)
 
 

@@ -121,13 +121,15 @@ def bridge_of(annealers, grid, num_moves, *, from_guide):
     return annealers.Bridge(np.zeros((NUM_IMAGES, 2)), identity, basis, 1 / variance, step_size)
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize("from_guide", [False, True])
-def test_torch_gives_the_evidence(annealers, decoder, from_guide, by_hand):
+def test_torch_gives_the_evidence(annealers, decoder, from_guide, by_hand, half):
     params, x, grid = decoder
     betas = np.linspace(0, 1, 11) ** 1.5
     bridge = bridge_of(annealers, grid, 9, from_guide=from_guide)
-    annealer = annealers.TorchAnnealer(params, betas=betas, num_chains=NUM_CHAINS, by_hand=by_hand)
+    options = {"betas": betas, "num_chains": NUM_CHAINS, "by_hand": by_hand, "half": half}
+    annealer = annealers.TorchAnnealer(params, **options)
     log_weight = annealer(0, x, bridge)
     assert log_weight.shape == (NUM_IMAGES, NUM_CHAINS)
     assert np.all(np.abs(deviations(log_weight, grid.log_evidence)) < 4)

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from bayes_jax.annealing import annealed_model
@@ -25,6 +24,7 @@ from bayes_jax.sghmc import Walker, normals_like, sghmc_step
 from vae_jax.configs import BayesianDecoderConfig, ObservationSpec, WeightPosteriorConfig
 from vae_jax.objectives import iwae_terms, make_objective
 from vae_jax.objectives.units import summarise, unit_terms
+from vae_jax.systems.adam import scale_by_adam
 from vae_jax.systems.base import System
 from vae_jax.systems.vae import amortized_family
 
@@ -95,7 +95,7 @@ def build_bayesian_decoder(config: BayesianDecoderConfig, spec: ObservationSpec)
         for network in (replace(config.network, dtype="float32"), config.network)
     )
     objective = make_objective(config.objective)
-    adam = optax.scale_by_adam(b2=_MEMORY)
+    adam = scale_by_adam(b2=_MEMORY)
 
     def init(key, batch):
         params = family.init(key, batch)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -25,6 +24,7 @@ from vae_jax.likelihoods.binary import MIN_PROBABILITY, bernoulli_features
 from vae_jax.likelihoods.gaussian import normal
 from vae_jax.networks import make_networks, with_output_bias
 from vae_jax.priors import standard_normal
+from vae_jax.systems.adam import scale_by_adam
 from vae_jax.systems.base import System
 
 # Adam's decay rates for two players: no momentum to overshoot with (Gulrajani et al. 2017).
@@ -93,7 +93,7 @@ def build_gan(config: GANConfig, spec: ObservationSpec) -> System:
         num_decoder_features=spec.dim,
     )
     critic_loss, generator_loss = _LOSSES[config.loss]
-    adam = optax.scale_by_adam(**_BETAS)
+    adam = scale_by_adam(**_BETAS)
 
     def draw(params, key, num):
         z = jax.random.normal(key, (num, config.latent_dim))

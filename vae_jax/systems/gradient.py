@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from vae_jax.configs import OptimizerConfig
 from vae_jax.objectives.units import summarise
+from vae_jax.systems.adam import scale_by_adam
 from vae_jax.systems.base import System
 
 BATCH_AXIS = "batch"
@@ -64,7 +65,7 @@ def gradient_system(
     clip = optax.identity()
     if optimizer.clip_norm is not None:
         clip = optax.clip_by_global_norm(optimizer.clip_norm)
-    adam = optax.scale_by_adam()
+    adam = scale_by_adam()
     is_averaged = optimizer.average_decay > 0
     averaging = optax.ema(optimizer.average_decay)
 
