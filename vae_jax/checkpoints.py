@@ -80,7 +80,7 @@ def save(
         The folder of the checkpoint.
 
     Raises:
-        InputError: a negative step.
+        InputError: a negative step, or an array of a dtype that JAX would shorten.
     """
     if step < 0:
         raise InputError(f"checkpoint step is {step}: expected at least 0")
@@ -230,7 +230,7 @@ def _steps(folder: Path) -> list[int]:
 
 
 def _write(checkpoint: Path, state, about: dict) -> None:
-    state = jax.tree.map(jnp.asarray, state)
+    state = jax.tree_util.tree_map_with_path(_as_it_is, state)
     checkpoint.mkdir()
     state_files.write(checkpoint / _STATE, state)
     files = {name: _digest(checkpoint / name) for name in _files(checkpoint)}
@@ -239,6 +239,16 @@ def _write(checkpoint: Path, state, about: dict) -> None:
     (checkpoint / MANIFEST).write_text(json.dumps(signed, indent=1))
     for path in [*checkpoint.rglob("*"), checkpoint]:
         _sync(path)
+
+
+def _as_it_is(path, leaf) -> jax.Array:
+    array = jnp.asarray(leaf)
+    if getattr(leaf, "dtype", array.dtype) != array.dtype:
+        raise InputError(
+            f"the state's {jax.tree_util.keystr(path)} is {leaf.dtype} and would be saved as "
+            f"{array.dtype}: cast it, or set JAX_ENABLE_X64=1"
+        )
+    return array
 
 
 def _checked_manifest(checkpoint: Path) -> dict[str, Any]:

@@ -20,7 +20,8 @@ MOST_BYTES = 20_000
 
 
 def save(folder, size):
-    checkpoints.save(folder, size, {"weights": np.random.default_rng(0).normal(size=size)})
+    weights = np.random.default_rng(0).normal(size=size)
+    checkpoints.save(folder, size, {"weights": weights.astype(np.float32)})
 
 
 def write(folder, size):

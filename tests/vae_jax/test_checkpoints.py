@@ -59,6 +59,14 @@ def test_round_trip_is_bit_exact(saved, abstract):
     assert bits(restored) == bits(make_state())
 
 
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_numbers_that_jax_would_shorten_are_refused(tmp_path, dtype):
+    state = {"kept": np.float32(1), "long": np.full(2, 2**24 + 1, dtype)}
+    with pytest.raises(InputError, match=rf"state's \['long'\] is {dtype} and would be saved as "):
+        checkpoints.save(tmp_path, 1, state)
+    assert checkpoints.steps(tmp_path) == []
+
+
 def test_restored_leaves_belong_to_the_caller(saved):
     restored = checkpoints.restore(saved, make_state(), step=12)
     donate = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
