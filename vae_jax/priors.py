@@ -68,7 +68,7 @@ def vamp(
     unconstrained: Float[Array, "component dim"],
     guide: Guide,
     *,
-    white: float,
+    pixels: Callable[[Array], Array],
 ) -> dist.Distribution:
     """A mixture of what the guide makes of learned pseudo-inputs.
 
@@ -79,9 +79,9 @@ def vamp(
         logits: of the weights.
         unconstrained: logits of the pseudo-inputs, observations that were never seen.
         guide: x -> q(z | x).
-        white: pseudo-inputs lie in (0, white), where observations are.
+        pixels: takes (0, 1) to where observations are.
     """
-    return PosteriorMixture(logits, jax.vmap(guide)(white * jax.nn.sigmoid(unconstrained)))
+    return PosteriorMixture(logits, jax.vmap(guide)(pixels(jax.nn.sigmoid(unconstrained))))
 
 
 def flow(weights: list, latent_dim: int) -> dist.Distribution:
@@ -112,18 +112,24 @@ def _mixture(config: PriorConfig, latent_dim: int, spec: ObservationSpec) -> Pri
 
 def _vamp(config: PriorConfig, latent_dim: int, spec: ObservationSpec) -> Prior:
     del latent_dim
+    # Most counts are far below the largest one: their logarithms are spread out.
+    on_scale, off_scale = (lambda x: x,) * 2
+    if spec.representation == "counts":
+        on_scale, off_scale = jnp.log1p, jnp.expm1
+    most = on_scale(spec.white)
 
     def initial_params(key, batch):
         # Observations of the data, of which there may be fewer, drawn in from where a sigmoid is
         # flat: pseudo-inputs are to learn.
         rows = jax.random.choice(key, len(batch), (config.num_components,))
-        share = jnp.asarray(batch, jnp.float32)[rows] / spec.white
+        share = on_scale(jnp.asarray(batch, jnp.float32)[rows]) / most
         unconstrained = jax.scipy.special.logit(_MARGIN + (1 - 2 * _MARGIN) * share)
         return {"logits": jnp.zeros(config.num_components), "unconstrained": unconstrained}
 
-    return Prior(
-        initial_params, lambda params, guide: vamp(**params, guide=guide, white=spec.white)
-    )
+    def pixels(share):
+        return off_scale(most * share)
+
+    return Prior(initial_params, lambda params, guide: vamp(**params, guide=guide, pixels=pixels))
 
 
 def _flow(config: PriorConfig, latent_dim: int, spec: ObservationSpec) -> Prior:

@@ -5,6 +5,7 @@ import typing
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 import scipy.stats
 from jax.tree_util import Partial
@@ -95,7 +96,7 @@ def test_standard_normal():
 def test_vamp_is_the_weighted_mixture_of_what_the_guide_makes_of_its_inputs():
     unconstrained = jnp.array([[0.0, 1.0, 0.5, 0.2], [9.0, 1.0, -3.0, 0.0], [0.3, 0.3, 2.0, -1.0]])
     logits, z = jnp.array([0.0, 1.0, -0.5]), jnp.array([0.4, -0.7])
-    found = priors.vamp(logits, unconstrained, GUIDE, white=3.0).log_prob(z)
+    found = priors.vamp(logits, unconstrained, GUIDE, pixels=lambda share: 3 * share).log_prob(z)
     parts = jnp.stack([GUIDE(3 / (1 + jnp.exp(-x))).log_prob(z) for x in unconstrained])
     expected = jax.scipy.special.logsumexp(jax.nn.log_softmax(logits) + parts)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -114,3 +115,17 @@ def test_pseudo_inputs_start_near_observations_and_learn():
 
     gradient = np.asarray(jax.grad(log_prob)(params)["unconstrained"])
     assert np.mean(gradient != 0) > 0.9
+
+
+def test_pseudo_inputs_of_counts_start_near_small_ones_too():
+    """Drawn in by 5 % of the largest one's logarithm: 5 % of itself would be far from most."""
+    x = np.array([[0, 1, 7, 5000], [3, 0, 40, 200]])
+    prior = priors.make_prior(PriorConfig("vamp", 20), 2, ObservationSpec(4, "poisson", 1e-4, 5001))
+    params = prior.initial_params(jax.random.key(0), x)
+    mixture = prior.distribution(params, lambda x: dist.Normal(x, 1.0).to_event(1))
+    seen = jax.vmap(lambda component: component.mean)(mixture.components)
+    share = np.log1p(x) / np.log1p(5000)
+    expected = np.expm1((0.05 + 0.9 * share) * np.log1p(5000))
+    gap = np.abs(np.asarray(seen)[:, None] / expected - 1).max(axis=-1)
+    assert gap.min(axis=1).max() < 1e-4
+    assert expected.min() < 1

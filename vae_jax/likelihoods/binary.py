@@ -74,9 +74,12 @@ class ContinuousBernoulli(dist.Distribution):
     @property
     def mean(self) -> Float[Array, "*batch"]:
         """E[x]."""
-        is_small = jnp.abs(self.logits) < _SMALL_LOGIT
-        safe = jnp.where(is_small, 1.0, self.logits)
-        exact = -1 / jnp.expm1(-safe) - 1 / safe
+        size = jnp.abs(self.logits)
+        is_small = size < _SMALL_LOGIT
+        safe = jnp.where(is_small, 1.0, size)
+        # As if the logit were positive, where nothing overflows; the other sign is its mirror.
+        rising = -1 / jnp.expm1(-safe) - 1 / safe
+        exact = jnp.where(self.logits < 0, 1 - rising, rising)
         square = self.logits**2
         series = 0.5 + self.logits * (1 / 12 - square * (1 / 720 - square / 30240))
         return jnp.where(is_small, series, exact)

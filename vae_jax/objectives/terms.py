@@ -63,8 +63,10 @@ def divergence(
 
 
 def _is_diagonal_normal(prior: Distribution) -> bool:
-    base = getattr(prior, "base_dist", None)
-    return isinstance(getattr(base, "base_dist", base), dist.Normal)
+    base = prior.base_dist if isinstance(prior, dist.Independent) else prior
+    if isinstance(base, dist.ExpandedDistribution):
+        base = base.base_dist
+    return prior.event_dim == 1 and isinstance(base, dist.Normal)
 
 
 def _divergence_from_diagonal(

@@ -66,6 +66,18 @@ def test_moments_of_the_continuous_bernoulli(logit):
     np.testing.assert_allclose(distribution.variance, density @ (x - mean) ** 2, rtol=1e-4)
 
 
+@pytest.mark.parametrize("logit", [-500.0, -100.0, -3.0, 0.0, 0.02, 3.0, 100.0, 500.0])
+def test_the_mean_of_the_continuous_bernoulli_rises_by_its_variance(logit):
+    """As that of every exponential family; wherever the logit is, gradients are finite."""
+
+    def mean(logit):
+        return binary.ContinuousBernoulli(logit).mean
+
+    rise = jax.grad(mean)(jnp.float32(logit))
+    variance = binary.ContinuousBernoulli(jnp.float32(logit)).variance
+    np.testing.assert_allclose(rise, variance, rtol=1e-3)
+
+
 @pytest.mark.parametrize("logit", LOGITS)
 def test_the_quantiles_undo_the_distribution_function(logit):
     quantiles = np.array([0.01, 0.3, 0.5, 0.99])

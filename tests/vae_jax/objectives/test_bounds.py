@@ -135,6 +135,14 @@ def test_kl_of_a_full_rank_normal_is_exact(params):
     np.testing.assert_allclose(found, kl_divergence(q, dense), rtol=1e-5)
 
 
+def test_a_prior_made_of_a_normal_is_not_taken_for_one(params):
+    """No closed form is known for a log-normal: its KL is the mean over draws."""
+    prior = dist.LogNormal(jnp.zeros(2), 1.0).to_event(1)
+    z, log_q = jnp.array([[0.5, 2.0], [1.5, 1.0]]), jnp.array([-1.0, -2.0])
+    found = divergence(encode_full_rank(params, X), prior, z, log_q)
+    np.testing.assert_allclose(found, jnp.mean(log_q - prior.log_prob(z)), rtol=1e-6)
+
+
 def test_iwae_of_one_sample_is_the_elbo_in_expectation(params):
     reconstruction, kl = closed_form(params)
     terms = draws(objectives.iwae_terms, params, num_samples=1)
