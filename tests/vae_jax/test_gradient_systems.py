@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import optax
 import pytest
 
 from vae_jax.configs import OptimizerConfig
+from vae_jax.systems.adam import scale_by_adam
 from vae_jax.systems.gradient import gradient_system
 
 KEY = jax.random.key(0)
@@ -64,6 +66,20 @@ def test_steps_are_adams_along_gradients_of_bounded_length(clip_norm):
         updates, state = adam.update(gradient, state)
         params = params + updates
         np.testing.assert_allclose(after, params, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.9)])
+def test_directions_are_optax_s_for_gradients_of_every_size(betas):
+    """Where the root of the second moment is far above epsilon, near it, and far below."""
+    ours, theirs = scale_by_adam(*betas), optax.scale_by_adam(*betas)
+    sizes = jnp.array([0.0, 1e-12, 1e-9, 1e-8, 1e-6, 1.0, 1e4])
+    states = [adam.init(sizes) for adam in (ours, theirs)]
+    for step in range(50):
+        gradient = sizes * jax.random.normal(jax.random.fold_in(KEY, step), sizes.shape)
+        found, states[0] = ours.update(gradient, states[0])
+        expected, states[1] = theirs.update(gradient, states[1])
+        np.testing.assert_allclose(found, expected, rtol=2e-5)
+    chex.assert_trees_all_close(*states, rtol=1e-6)
 
 
 @pytest.mark.parametrize("decay", [0.8, 0.9999])

@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 
 from bayes_jax.mcmc.targets import make_target
 from vae_jax.networks import MLP
+from vae_jax.networks.convolution import convolve
 from vae_jax.networks.half_product import half_dot_general
 
 
@@ -87,6 +88,16 @@ def test_every_product_of_a_training_step_has_factors_in_half_precision():
 
     found = factor_types(jax.grad(loss, (0, 1)), params, x)
     assert found == 9 * [["bf16", "bf16"]]  # three for each layer
+
+
+def test_so_has_every_product_of_a_convolution():
+    images, kernel = (array.astype(jnp.bfloat16) for array in draws((5, 8, 8, 8), (3, 3, 8, 16)))
+
+    def loss(images, kernel):
+        return jnp.square(convolve(images, kernel, (2, 2), "SAME")).sum()
+
+    found = factor_types(jax.grad(loss, (0, 1)), images, kernel)
+    assert found == 9 * [["bf16", "bf16"]]  # three for each row of the kernel
 
 
 def test_rough_forces_of_a_decoder_take_products_in_half_precision():

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bayes_jax.errors import InputError
+from vae_jax.networks.half_product import half_product
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -74,4 +75,6 @@ def _by_products(images, kernel, strides, padding, dilation):
     shifted = [images[:, :, j : j + starts[1] : strides[1]] for j in range(columns)]
     beside = jnp.concatenate(shifted, axis=-1)
     kernel = kernel.reshape(rows, columns * channels, output)
-    return sum(beside[:, i : i + starts[0] : strides[0]] @ kernel[i] for i in range(rows))
+    product = half_product if images.dtype == jnp.bfloat16 else jnp.matmul
+    parts = (product(beside[:, i : i + starts[0] : strides[0]], kernel[i]) for i in range(rows))
+    return sum(parts).astype(images.dtype)

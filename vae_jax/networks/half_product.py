@@ -14,6 +14,14 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
 _half_product = Primitive("half_product")
+_PART = 8  # of the axis that is transposed in two parts
+
+
+def half_product(
+    features: Float[Array, "*batch input"], kernel: Float[Array, "input output"]
+) -> Float[Array, "*batch output"]:
+    """Features times kernel, their factors rounded to bfloat16 and the sums in float32."""
+    return _half_product.bind(features, kernel)
 
 
 def half_dot_general(
@@ -23,7 +31,7 @@ def half_dot_general(
     precision=None,
     preferred_element_type=None,
 ) -> Float[Array, "*batch output"]:
-    """What `nn.Dense(dot_general=)` takes: features times kernel.
+    """`half_product` as `nn.Dense(dot_general=)` takes it.
 
     Args:
         features: `[..., input]`.
@@ -34,7 +42,7 @@ def half_dot_general(
     """
     del precision, preferred_element_type
     assert dimension_numbers == (((features.ndim - 1,), (0,)), ((), ()))
-    return _half_product.bind(features, kernel)
+    return half_product(features, kernel)
 
 
 def _product(features, kernel):
@@ -70,10 +78,9 @@ def _transposed_product(features, cotangent):
     A transposition of two axes XLA would fold into the product; of three it does not.
     """
     num_examples, width = features.shape
-    part = next((size for size in (8, 7, 5, 4, 3, 2) if width % size == 0), width)
-    features = features.astype(jnp.bfloat16).reshape(num_examples, width // part, part)
-    features = features.transpose(1, 2, 0).reshape(width, num_examples)
-    return _dot(features, cotangent, 1, 0)
+    features = jnp.pad(features.astype(jnp.bfloat16), ((0, 0), (0, -width % _PART)))
+    features = features.reshape(num_examples, -1, _PART).transpose(1, 2, 0)
+    return _dot(features.reshape(-1, num_examples), cotangent, 1, 0)[:width]
 
 
 def _batched(operands, axes):
