@@ -220,11 +220,19 @@ def npy_bytes(array):
     return buffer.getvalue()
 
 
-def npy_declaring(shape):
+def npy_declaring(shape, num_bytes=10):
     buffer = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, header)
-    return buffer.getvalue() + bytes(10)
+    return buffer.getvalue() + bytes(num_bytes)
+
+
+def zipped(compression=zipfile.ZIP_DEFLATED, **members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return buffer.getvalue()
 
 
 BAD_NPY = {
@@ -243,6 +251,50 @@ def test_damaged_npy_is_refused(tmp_path, case):
     path = tmp_path / "own.npy"
     path.write_bytes(BAD_NPY[case])
     assert str(path) in refused(sources.load_raw, str(path))
+
+
+MISDECLARED = {
+    "a negative size": ((-1, 2), 8, r"the shape \(-1, 2\), expected no negative"),
+    "two negative sizes": ((-1, -8), 8, r"the shape \(-1, -8\), expected no negative"),
+    "less than there is": ((3, 2), 8, r"more than the uint8 of shape \(3, 2\)"),
+    "nothing": ((0, 2), 8, r"more than the uint8 of shape \(0, 2\)"),
+    "more than there is": ((5, 2), 8, "truncated, 8 of 10"),
+}
+
+
+@pytest.mark.parametrize("case", MISDECLARED)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_other_sizes_than_the_header_declares_are_refused(tmp_path, case, suffix):
+    shape, num_bytes, expected = MISDECLARED[case]
+    content = npy_declaring(shape, num_bytes)
+    path = tmp_path / f"own{suffix}"
+    path.write_bytes(content if suffix == ".npy" else zipped(images=content))
+    assert re.search(expected, refused(sources.load_raw, str(path)))
+
+
+def test_a_long_header_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "own.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b"{}")
+    assert "declares 2147483648 bytes, more than the 10000" in refused(formats.read_npy, path)
+
+
+def test_members_share_the_cap(tmp_path, monkeypatch):
+    path = tmp_path / "own.npz"
+    path.write_bytes(zipped(images=npy_bytes(IMAGES), labels=npy_bytes(np.arange(5))))
+    with zipfile.ZipFile(path) as archive:
+        num_bytes = sum(member.file_size for member in archive.infolist())
+    monkeypatch.setattr(formats, "MAX_BYTES", num_bytes)
+    assert formats.read_npz(path).keys() == {"images", "labels"}
+    monkeypatch.setattr(formats, "MAX_BYTES", num_bytes - 1)
+    assert f"declares {num_bytes} bytes, more than the" in refused(formats.read_npz, path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_refused(tmp_path, compression):
+    path = tmp_path / "own.npz"
+    path.write_bytes(zipped(compression, images=npy_bytes(IMAGES)))
+    message = refused(formats.read_npz, path)
+    assert f"[images.npy]: compressed by method {compression} of zip, expected 0" in message
 
 
 @pytest.mark.parametrize("case", ["truncated", "bit flip", "no zip", "not an array"])

@@ -21,13 +21,18 @@ import numpy as np
 from bayes_jax.errors import InputError
 
 MAX_BYTES = 2**32
-"""No array of a file may declare more than this many bytes (4 GiB)."""
+"""No file, and no members of an archive together, may hold more than this many bytes (4 GiB)."""
 
 _IDX_UBYTE = b"\x00\x00\x08"
 _NPY_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
 }
+"""version -> bytes of the length that comes first, reader of length and header."""
+_MAX_NPY_HEADER = 10_000
+"""Bytes; the most that numpy takes for safe to parse."""
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that are inflated no further than asked for."""
 
 
 def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
@@ -65,7 +70,8 @@ def read_npy(path: Path) -> np.ndarray:
     """Read one array from an .npy file.
 
     Raises:
-        InputError: empty or truncated file, not an .npy file, Python objects.
+        InputError: empty or truncated file, not an .npy file, Python objects, sizes that do not
+            match.
     """
     with _opened(path) as stream:
         return _read_array(stream, path)
@@ -75,10 +81,12 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Read every array of an .npz file, by name.
 
     Raises:
-        InputError: empty, truncated or corrupt file, Python objects, a member that is no array.
+        InputError: empty, truncated or corrupt file, Python objects, a member that is no array,
+            another compression than deflate, members that are too large together.
     """
     arrays = {}
     with _opened(path) as stream, zipfile.ZipFile(stream) as archive:
+        _check_members(archive, path)
         for name in archive.namelist():
             with archive.open(name) as member:
                 arrays[name.removesuffix(".npy")] = _read_array(member, f"{path} [{name}]")
@@ -143,9 +151,24 @@ def _check_start(path: Path) -> None:
         raise InputError(f"{path}: an HTML page, not data (a failed download?): fetch it again")
 
 
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    members = archive.infolist()
+    for member in members:
+        if member.compress_type not in _COMPRESSIONS:
+            raise InputError(
+                f"{path} [{member.filename}]: compressed by method {member.compress_type} of zip, "
+                f"expected {_COMPRESSIONS[0]} (stored) or {_COMPRESSIONS[1]} (deflate)"
+            )
+    _check_size(sum(member.file_size for member in members), MAX_BYTES, path)
+
+
+def _check_size(num_bytes: int, most: int, name: Path | str) -> None:
+    if num_bytes > most:
+        raise InputError(f"{name}: declares {num_bytes} bytes, more than the {most} allowed")
+
+
 def _read_declared(stream, num_bytes: int, name: Path | str) -> bytes:
-    if num_bytes > MAX_BYTES:
-        raise InputError(f"{name}: declares {num_bytes} bytes, more than the {MAX_BYTES} allowed")
+    _check_size(num_bytes, MAX_BYTES, name)
     content = stream.read(num_bytes)
     if len(content) < num_bytes:
         raise InputError(
@@ -155,11 +178,23 @@ def _read_declared(stream, num_bytes: int, name: Path | str) -> bytes:
 
 
 def _read_array(stream, name: Path | str) -> np.ndarray:
+    shape, is_fortran, dtype = _read_npy_header(stream, name)
+    if dtype.hasobject:
+        raise InputError(f"{name}: holds Python objects, expected numbers: save a plain array")
+    if min(shape, default=0) < 0:
+        raise InputError(f"{name}: declares the shape {shape}, expected no negative sizes")
+    content = _read_declared(stream, math.prod(shape) * dtype.itemsize, name)
+    if stream.read(1):
+        raise InputError(f"{name}: holds more than the {dtype} of shape {shape} that it declares")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _read_npy_header(stream, name: Path | str) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(stream)
     if version not in _NPY_HEADERS:
         raise InputError(f"{name}: npy format {version}, expected 1.0 or 2.0: save plain arrays")
-    shape, is_fortran, dtype = _NPY_HEADERS[version](stream)
-    if dtype.hasobject:
-        raise InputError(f"{name}: holds Python objects, expected numbers: save a plain array")
-    content = _read_declared(stream, math.prod(shape) * dtype.itemsize, name)
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+    width, parse = _NPY_HEADERS[version]
+    length = stream.read(width)
+    num_bytes = int.from_bytes(length, "little")
+    _check_size(num_bytes, _MAX_NPY_HEADER, f"{name} [header]")
+    return parse(io.BytesIO(length + _read_declared(stream, num_bytes, name)))
