@@ -199,6 +199,9 @@ BAD_ARRAYS = {
     "objects": ({"images": np.array([{}, {}])}, "Python objects"),
     "keys": ({"pictures": IMAGES}, "pictures"),
     "labels": ({"images": IMAGES, "y": np.arange(4)}, "labels"),
+    "long labels": ({"images": IMAGES, "y": np.arange(5) << 30}, "labels from 0 to 4294967296"),
+    "unsigned labels": ({"images": IMAGES, "y": np.full(5, 2**64 - 1, np.uint64)}, "labels from"),
+    "low labels": ({"images": IMAGES, "y": -(np.arange(5) << 30)}, "labels from -4294967296 to 0"),
     "float labels": ({"images": IMAGES, "labels": np.zeros(5)}, "labels"),
 }
 
@@ -420,6 +423,31 @@ def test_binarized_mnist_is_the_same_packed_and_as_text(data_dir, tmp_path):
     path.write_bytes(text.tobytes())
     read = sources._read_amat(path, sha256=sources.BINARIZED_MNIST["test"].sha256)
     np.testing.assert_array_equal(read, rows)
+
+
+@pytest.mark.parametrize(
+    "reshaped",
+    [
+        np.ravel,
+        lambda packed: packed.reshape(-1, 2 * 98),
+        lambda packed: packed.reshape(-1, 98, 1),
+        lambda packed: packed.view(np.int8),
+        lambda packed: packed[0, 0],
+    ],
+    ids=["flat", "wide", "deep", "signed", "scalar"],
+)
+def test_packed_images_of_another_shape_are_refused(tmp_path, monkeypatch, reshaped):
+    """With the very bytes that are known."""
+    packed = np.zeros((4, 98), np.uint8)
+    known = dict.fromkeys(sources.BINARIZED_MNIST, hashlib.sha256(packed.tobytes()).hexdigest())
+    monkeypatch.setattr(sources, "_PACKED_SHA256", known)
+    path = tmp_path / sources.PACKED_BINARIZED_MNIST
+    np.savez_compressed(path, **dict.fromkeys(known, packed))
+    assert sources.load_raw("binarized_mnist", str(tmp_path)).images.shape == (12, 28, 28)
+    np.savez_compressed(path, **dict.fromkeys(known, reshaped(packed)))
+    message = refused(sources.load_raw, "binarized_mnist", str(tmp_path))
+    assert message.startswith(f"{path} [train]")
+    assert "expected uint8 (num, 98)" in message
 
 
 @pytest.mark.parametrize("content", [b"0 1 2 1\n", b"0 1 0\n", b" \n", b"0 a\n"])
