@@ -153,16 +153,25 @@ def bomb_npz():
     return stream.getvalue()
 
 
-def forged_npy():
-    """A header that claims 64 terabytes."""
+def forged_npy(num=2**40):
+    """A header that claims 64 bytes times so many: 64 terabytes."""
     stream = io.BytesIO()
-    header = {"descr": "|u1", "fortran_order": False, "shape": (2**40, 8, 8)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num, 8, 8)}
     np.lib.format.write_array_header_1_0(stream, header)
     return stream.getvalue()
 
 
 def forged_idx():
     return struct.pack(">4B3I", 0, 0, 8, 3, 2**31, 2**31, 2**31) + bytes(100)
+
+
+def allowed_npy():
+    """A header that claims no more than the 4 GiB that are allowed."""
+    return forged_npy(2**26)
+
+
+def allowed_idx():
+    return struct.pack(">4B3I", 0, 0, 8, 3, 2**26, 8, 8) + bytes(100)
 
 
 def bomb_gz():
@@ -175,6 +184,8 @@ def bomb_gz():
         ("images.npz", bomb_npz),
         ("images.npy", forged_npy),
         ("images-ubyte", forged_idx),
+        ("images.npy", allowed_npy),
+        ("images-ubyte", allowed_idx),
         ("images-ubyte.gz", bomb_gz),
     ],
 )

@@ -455,3 +455,30 @@ def test_bad_binary_text_is_refused(tmp_path, content):
     path = tmp_path / "bits.amat"
     path.write_bytes(content)
     assert str(path) in refused(formats.read_binary_text, path, num_columns=2)
+
+
+def test_a_longer_text_than_allowed_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bits.amat"
+    path.write_bytes(b"0 1\n1 1\n")
+    monkeypatch.setattr(formats, "MAX_BYTES", 8)
+    np.testing.assert_array_equal(formats.read_binary_text(path, num_columns=2), [[0, 1], [1, 1]])
+    monkeypatch.setattr(formats, "MAX_BYTES", 4)
+    message = refused(formats.read_binary_text, path, num_columns=2)
+    assert message == f"{path}: holds more than the 4 bytes allowed"
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("a.amat.gz", functools.partial(formats.read_binary_text, num_columns=2)),
+        ("a-ubyte.gz", formats.read_idx),
+    ],
+)
+def test_too_little_memory_is_one_line(tmp_path, monkeypatch, name, reader):
+    def full(self, size=-1):
+        raise MemoryError
+
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(IDX))
+    monkeypatch.setattr(gzip.GzipFile, "read", full)
+    assert refused(reader, path) == f"{path}: takes more memory than there is"

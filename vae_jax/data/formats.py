@@ -33,6 +33,7 @@ _MAX_NPY_HEADER = 10_000
 """Bytes; the most that numpy takes for safe to parse."""
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Those that are inflated no further than asked for."""
+_BLOCK = 2**20
 
 
 def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
@@ -100,18 +101,19 @@ def read_binary_text(path: Path, *, num_columns: int, sha256: str | None = None)
         uint8 0/1 `[num, num_columns]`.
 
     Raises:
-        InputError: empty file, other characters, lines of another length, other content.
+        InputError: empty file, other characters, lines of another length, other content, more
+            than `MAX_BYTES`.
     """
     with _opened(path) as stream:
-        content = stream.read(MAX_BYTES)
-    check_sha256(content, sha256, path)
-    digits = np.frombuffer(content.translate(None, b" \t\r\n"), np.uint8) - ord("0")
+        content = _read_whole(stream, path)
+        check_sha256(content, sha256, path)
+        digits = np.frombuffer(content.translate(None, b" \t\r\n"), np.uint8) - ord("0")
     if digits.size == 0 or digits.max() > 1 or digits.size % num_columns:
         raise InputError(f"{path}: expected lines of {num_columns} digits 0 or 1")
     return digits.reshape(-1, num_columns)
 
 
-def check_sha256(content: bytes, sha256: str | None, path: Path | str) -> None:
+def check_sha256(content: bytes | bytearray, sha256: str | None, path: Path | str) -> None:
     """Refuse content other than the known one.
 
     Raises:
@@ -137,6 +139,8 @@ def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: truncated or damaged ({reason}): fetch it again") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: takes more memory than there is") from error
     except (RuntimeError, NotImplementedError, ValueError, SyntaxError, TokenError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read ({reason})") from error
@@ -167,9 +171,24 @@ def _check_size(num_bytes: int, most: int, name: Path | str) -> None:
         raise InputError(f"{name}: declares {num_bytes} bytes, more than the {most} allowed")
 
 
-def _read_declared(stream, num_bytes: int, name: Path | str) -> bytes:
+def _read_whole(stream, name: Path | str) -> bytearray:
+    content = _read_at_most(stream, MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{name}: holds more than the {MAX_BYTES} bytes allowed")
+    return content
+
+
+def _read_at_most(stream, num_bytes: int) -> bytearray:
+    """Takes memory for what is there, not for what is asked for."""
+    content = bytearray()
+    while block := stream.read(min(_BLOCK, num_bytes - len(content))):
+        content += block
+    return content
+
+
+def _read_declared(stream, num_bytes: int, name: Path | str) -> bytearray:
     _check_size(num_bytes, MAX_BYTES, name)
-    content = stream.read(num_bytes)
+    content = _read_at_most(stream, num_bytes)
     if len(content) < num_bytes:
         raise InputError(
             f"{name}: truncated, {len(content)} of {num_bytes} declared bytes: fetch it again"
