@@ -11,7 +11,8 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError  # of damaged .npy headers
@@ -49,7 +50,7 @@ def read_idx(path: Path, *, sha256: str | None = None) -> np.ndarray:
     Raises:
         InputError: empty or truncated file, wrong magic, sizes that do not match, other content.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         magic = stream.read(4)
         if magic[:3] != _IDX_UBYTE or len(magic) < 4:
             raise InputError(
@@ -74,7 +75,7 @@ def read_npy(path: Path) -> np.ndarray:
         InputError: empty or truncated file, not an .npy file, Python objects, sizes that do not
             match.
     """
-    with _opened(path) as stream:
+    with opened(path) as stream:
         return _read_array(stream, path)
 
 
@@ -86,12 +87,28 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             another compression than deflate, members that are too large together.
     """
     arrays = {}
-    with _opened(path) as stream, zipfile.ZipFile(stream) as archive:
-        _check_members(archive, path)
+    with _archive(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as member:
                 arrays[name.removesuffix(".npy")] = _read_array(member, f"{path} [{name}]")
     return arrays
+
+
+def read_members(path: Path, names: Sequence[str]) -> list[bytearray]:
+    """Read members of a .zip file.
+
+    Args:
+        path: the file.
+        names: of the members.
+
+    Raises:
+        InputError: empty, truncated or corrupt file, a member that is not there, another
+            compression than deflate, members that are too large together.
+    """
+    with _archive(path) as archive:
+        if missing := set(names).difference(archive.namelist()):
+            raise InputError(f"{path}: lacks {', '.join(sorted(missing))}: is it the right file?")
+        return [_read_member(archive, name) for name in names]
 
 
 def read_binary_text(path: Path, *, num_columns: int, sha256: str | None = None) -> np.ndarray:
@@ -104,8 +121,8 @@ def read_binary_text(path: Path, *, num_columns: int, sha256: str | None = None)
         InputError: empty file, other characters, lines of another length, other content, more
             than `MAX_BYTES`.
     """
-    with _opened(path) as stream:
-        content = _read_whole(stream, path)
+    with opened(path) as stream:
+        content = read_whole(stream, path)
         check_sha256(content, sha256, path)
         digits = np.frombuffer(content.translate(None, b" \t\r\n"), np.uint8) - ord("0")
     if digits.size == 0 or digits.max() > 1 or digits.size % num_columns:
@@ -128,8 +145,15 @@ def check_sha256(content: bytes | bytearray, sha256: str | None, path: Path | st
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
-    """The decompressed bytes of a file; what goes wrong while reading names the file."""
+def opened(path: Path) -> Iterator[io.BufferedIOBase]:
+    """The decompressed bytes of a file; what goes wrong while reading names the file.
+
+    Args:
+        path: a file; gzipped if its name ends in .gz.
+
+    Raises:
+        InputError: an empty file, an HTML page, damage or too little memory.
+    """
     try:
         _check_start(path)
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
@@ -146,17 +170,39 @@ def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
         raise InputError(f"{path}: cannot be read ({reason})") from error
 
 
+def read_whole(stream: io.BufferedIOBase, name: Path | str) -> bytearray:
+    """The bytes of a stream up to its end.
+
+    Args:
+        stream: of `opened`.
+        name: of the file, in errors.
+
+    Raises:
+        InputError: more than `MAX_BYTES`.
+    """
+    content = _read_at_most(stream, MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{name}: holds more than the {MAX_BYTES} bytes allowed")
+    return content
+
+
 def _check_start(path: Path) -> None:
     with path.open("rb") as file:
-        start = file.read(512).lstrip().lower()
+        start = file.read(512)
     if not start:
         raise InputError(f"{path}: the file is empty: fetch it again")
-    if start.startswith((b"<html", b"<!doctype")):
+    if start.removeprefix(BOM_UTF8).lstrip().lower().startswith((b"<html", b"<!doctype")):
         raise InputError(f"{path}: an HTML page, not data (a failed download?): fetch it again")
 
 
-def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
-    members = archive.infolist()
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    with opened(path) as stream, zipfile.ZipFile(stream) as archive:
+        _check_members(archive.infolist(), path)
+        yield archive
+
+
+def _check_members(members: list[zipfile.ZipInfo], path: Path) -> None:
     for member in members:
         if member.compress_type not in _COMPRESSIONS:
             raise InputError(
@@ -166,16 +212,14 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
     _check_size(sum(member.file_size for member in members), MAX_BYTES, path)
 
 
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytearray:
+    with archive.open(name) as member:
+        return _read_at_most(member, MAX_BYTES)
+
+
 def _check_size(num_bytes: int, most: int, name: Path | str) -> None:
     if num_bytes > most:
         raise InputError(f"{name}: declares {num_bytes} bytes, more than the {most} allowed")
-
-
-def _read_whole(stream, name: Path | str) -> bytearray:
-    content = _read_at_most(stream, MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{name}: holds more than the {MAX_BYTES} bytes allowed")
-    return content
 
 
 def _read_at_most(stream, num_bytes: int) -> bytearray:
