@@ -300,6 +300,16 @@ def test_other_compressions_are_refused(tmp_path, compression):
     assert f"[images.npy]: compressed by method {compression} of zip, expected 0" in message
 
 
+@pytest.mark.parametrize("field", [12, 16], ids=["size", "offset"])
+def test_an_archive_that_points_before_its_start_is_refused(tmp_path, field):
+    """In the size or the offset of its directory."""
+    content = bytearray(zipped(images=npy_bytes(IMAGES)))
+    content[content.index(b"PK\x05\x06") + field + 2] ^= 1
+    path = tmp_path / "own.npz"
+    path.write_bytes(content)
+    assert refused(formats.read_npz, path).startswith(f"{path}: truncated or damaged")
+
+
 @pytest.mark.parametrize("case", ["truncated", "bit flip", "no zip", "not an array"])
 def test_damaged_npz_is_refused(tmp_path, case):
     path = tmp_path / "own.npz"

@@ -5,6 +5,7 @@ unpickles, and never inflates more than the sizes declared in the file's own hea
 most `MAX_BYTES`.
 """
 
+import errno
 import gzip
 import hashlib
 import io
@@ -163,6 +164,11 @@ def opened(path: Path) -> Iterator[io.BufferedIOBase]:
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: truncated or damaged ({reason}): fetch it again") from error
+    except OSError as error:
+        # Damaged archives point to places before their start.
+        if error.errno != errno.EINVAL:
+            raise
+        raise InputError(f"{path}: truncated or damaged ({error}): fetch it again") from error
     except MemoryError as error:
         raise InputError(f"{path}: takes more memory than there is") from error
     except (RuntimeError, NotImplementedError, ValueError, SyntaxError, TokenError) as error:
