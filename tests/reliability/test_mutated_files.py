@@ -1,5 +1,6 @@
 """Files that were cut, flipped, zeroed or forged: a clear line or right data, in little memory."""
 
+import functools
 import gzip
 import io
 import struct
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from bayes_jax import InputError
+from vae_jax.data.formats import read_binary_text
 from vae_jax.data.sources import read_images
-from vae_jax.data.text.sources import read_lines
+from vae_jax.data.text.sources import read_lines, read_sentences
 from vae_jax.detection import rows
 
 MOST_MEMORY = 32 * 2**20
@@ -44,6 +46,29 @@ def csv():
     return stream.getvalue()
 
 
+def amat():
+    stream = io.BytesIO()
+    np.savetxt(stream, IMAGES.reshape(30, -1) % 2, fmt="%d")
+    return stream.getvalue()
+
+
+LINES = "déjà vu\nall over again\n".encode() * 20
+
+
+def reviews(num_hidden=0):
+    """Two texts, and at the end of the second so many bytes that its size does not tell."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("sentence_polarity/rt-polarity.neg", LINES)
+        archive.writestr("sentence_polarity/rt-polarity.pos", LINES + bytes(num_hidden))
+        archive.infolist()[-1].file_size -= num_hidden
+    return stream.getvalue()
+
+
+def read_reviews(path):
+    return read_sentences("sentence_polarity", str(path.parent))
+
+
 FILES = {
     "images-ubyte": (idx(), read_images),
     "images-ubyte.gz": (gzip.compress(idx()), read_images),
@@ -51,7 +76,9 @@ FILES = {
     "images.npz": (npz(), read_images),
     "table.npz": (npz(X=TABLE), rows.read),
     "table.csv": (csv(), rows.read),
-    "lines.txt": ("déjà vu\nall over again\n".encode() * 20, read_lines),
+    "bits.amat": (amat(), functools.partial(read_binary_text, num_columns=64)),
+    "lines.txt": (LINES, read_lines),
+    "sentence_polarity.zip": (reviews(), read_reviews),
 }
 
 
@@ -119,7 +146,10 @@ def test_mutated_files_are_refused_or_right(tmp_path, name, num):
         assert found is None or type(found) is type(intact)
 
 
-@pytest.mark.parametrize("name", ["images.npz", "images-ubyte.gz", "table.npz"])
+CHECKSUMMED = "images.npz", "images-ubyte.gz", "table.npz", "sentence_polarity.zip"
+
+
+@pytest.mark.parametrize("name", CHECKSUMMED)
 def test_every_flipped_bit_of_a_checksummed_file_is_noticed_or_harmless(tmp_path, name):
     """Archives have checksums of their content: what is read is what was written."""
     content, reader = FILES[name]
@@ -153,10 +183,10 @@ def bomb_npz():
     return stream.getvalue()
 
 
-def forged_npy():
-    """A header that claims 64 terabytes."""
+def forged_npy(num=2**40):
+    """A header that claims 64 bytes times so many: 64 terabytes."""
     stream = io.BytesIO()
-    header = {"descr": "|u1", "fortran_order": False, "shape": (2**40, 8, 8)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num, 8, 8)}
     np.lib.format.write_array_header_1_0(stream, header)
     return stream.getvalue()
 
@@ -165,8 +195,21 @@ def forged_idx():
     return struct.pack(">4B3I", 0, 0, 8, 3, 2**31, 2**31, 2**31) + bytes(100)
 
 
+def allowed_npy():
+    """A header that claims no more than the 4 GiB that are allowed."""
+    return forged_npy(2**26)
+
+
+def allowed_idx():
+    return struct.pack(">4B3I", 0, 0, 8, 3, 2**26, 8, 8) + bytes(100)
+
+
 def bomb_gz():
     return gzip.compress(idx() + bytes(64 * 2**20))
+
+
+def bomb_zip():
+    return reviews(num_hidden=64 * 2**20)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +218,10 @@ def bomb_gz():
         ("images.npz", bomb_npz),
         ("images.npy", forged_npy),
         ("images-ubyte", forged_idx),
+        ("images.npy", allowed_npy),
+        ("images-ubyte", allowed_idx),
         ("images-ubyte.gz", bomb_gz),
+        ("sentence_polarity.zip", bomb_zip),
     ],
 )
 def test_bombs_and_forged_sizes_take_no_memory(tmp_path, name, make):

@@ -199,6 +199,9 @@ BAD_ARRAYS = {
     "objects": ({"images": np.array([{}, {}])}, "Python objects"),
     "keys": ({"pictures": IMAGES}, "pictures"),
     "labels": ({"images": IMAGES, "y": np.arange(4)}, "labels"),
+    "long labels": ({"images": IMAGES, "y": np.arange(5) << 30}, "labels from 0 to 4294967296"),
+    "unsigned labels": ({"images": IMAGES, "y": np.full(5, 2**64 - 1, np.uint64)}, "labels from"),
+    "low labels": ({"images": IMAGES, "y": -(np.arange(5) << 30)}, "labels from -4294967296 to 0"),
     "float labels": ({"images": IMAGES, "labels": np.zeros(5)}, "labels"),
 }
 
@@ -220,11 +223,19 @@ def npy_bytes(array):
     return buffer.getvalue()
 
 
-def npy_declaring(shape):
+def npy_declaring(shape, num_bytes=10):
     buffer = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, header)
-    return buffer.getvalue() + bytes(10)
+    return buffer.getvalue() + bytes(num_bytes)
+
+
+def zipped(compression=zipfile.ZIP_DEFLATED, **members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return buffer.getvalue()
 
 
 BAD_NPY = {
@@ -243,6 +254,60 @@ def test_damaged_npy_is_refused(tmp_path, case):
     path = tmp_path / "own.npy"
     path.write_bytes(BAD_NPY[case])
     assert str(path) in refused(sources.load_raw, str(path))
+
+
+MISDECLARED = {
+    "a negative size": ((-1, 2), 8, r"the shape \(-1, 2\), expected no negative"),
+    "two negative sizes": ((-1, -8), 8, r"the shape \(-1, -8\), expected no negative"),
+    "less than there is": ((3, 2), 8, r"more than the uint8 of shape \(3, 2\)"),
+    "nothing": ((0, 2), 8, r"more than the uint8 of shape \(0, 2\)"),
+    "more than there is": ((5, 2), 8, "truncated, 8 of 10"),
+}
+
+
+@pytest.mark.parametrize("case", MISDECLARED)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_other_sizes_than_the_header_declares_are_refused(tmp_path, case, suffix):
+    shape, num_bytes, expected = MISDECLARED[case]
+    content = npy_declaring(shape, num_bytes)
+    path = tmp_path / f"own{suffix}"
+    path.write_bytes(content if suffix == ".npy" else zipped(images=content))
+    assert re.search(expected, refused(sources.load_raw, str(path)))
+
+
+def test_a_long_header_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "own.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b"{}")
+    assert "declares 2147483648 bytes, more than the 10000" in refused(formats.read_npy, path)
+
+
+def test_members_share_the_cap(tmp_path, monkeypatch):
+    path = tmp_path / "own.npz"
+    path.write_bytes(zipped(images=npy_bytes(IMAGES), labels=npy_bytes(np.arange(5))))
+    with zipfile.ZipFile(path) as archive:
+        num_bytes = sum(member.file_size for member in archive.infolist())
+    monkeypatch.setattr(formats, "MAX_BYTES", num_bytes)
+    assert formats.read_npz(path).keys() == {"images", "labels"}
+    monkeypatch.setattr(formats, "MAX_BYTES", num_bytes - 1)
+    assert f"declares {num_bytes} bytes, more than the" in refused(formats.read_npz, path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_refused(tmp_path, compression):
+    path = tmp_path / "own.npz"
+    path.write_bytes(zipped(compression, images=npy_bytes(IMAGES)))
+    message = refused(formats.read_npz, path)
+    assert f"[images.npy]: compressed by method {compression} of zip, expected 0" in message
+
+
+@pytest.mark.parametrize("field", [12, 16], ids=["size", "offset"])
+def test_an_archive_that_points_before_its_start_is_refused(tmp_path, field):
+    """In the size or the offset of its directory."""
+    content = bytearray(zipped(images=npy_bytes(IMAGES)))
+    content[content.index(b"PK\x05\x06") + field + 2] ^= 1
+    path = tmp_path / "own.npz"
+    path.write_bytes(content)
+    assert refused(formats.read_npz, path).startswith(f"{path}: truncated or damaged")
 
 
 @pytest.mark.parametrize("case", ["truncated", "bit flip", "no zip", "not an array"])
@@ -370,8 +435,60 @@ def test_binarized_mnist_is_the_same_packed_and_as_text(data_dir, tmp_path):
     np.testing.assert_array_equal(read, rows)
 
 
+@pytest.mark.parametrize(
+    "reshaped",
+    [
+        np.ravel,
+        lambda packed: packed.reshape(-1, 2 * 98),
+        lambda packed: packed.reshape(-1, 98, 1),
+        lambda packed: packed.view(np.int8),
+        lambda packed: packed[0, 0],
+    ],
+    ids=["flat", "wide", "deep", "signed", "scalar"],
+)
+def test_packed_images_of_another_shape_are_refused(tmp_path, monkeypatch, reshaped):
+    """With the very bytes that are known."""
+    packed = np.zeros((4, 98), np.uint8)
+    known = dict.fromkeys(sources.BINARIZED_MNIST, hashlib.sha256(packed.tobytes()).hexdigest())
+    monkeypatch.setattr(sources, "_PACKED_SHA256", known)
+    path = tmp_path / sources.PACKED_BINARIZED_MNIST
+    np.savez_compressed(path, **dict.fromkeys(known, packed))
+    assert sources.load_raw("binarized_mnist", str(tmp_path)).images.shape == (12, 28, 28)
+    np.savez_compressed(path, **dict.fromkeys(known, reshaped(packed)))
+    message = refused(sources.load_raw, "binarized_mnist", str(tmp_path))
+    assert message.startswith(f"{path} [train]")
+    assert "expected uint8 (num, 98)" in message
+
+
 @pytest.mark.parametrize("content", [b"0 1 2 1\n", b"0 1 0\n", b" \n", b"0 a\n"])
 def test_bad_binary_text_is_refused(tmp_path, content):
     path = tmp_path / "bits.amat"
     path.write_bytes(content)
     assert str(path) in refused(formats.read_binary_text, path, num_columns=2)
+
+
+def test_a_longer_text_than_allowed_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bits.amat"
+    path.write_bytes(b"0 1\n1 1\n")
+    monkeypatch.setattr(formats, "MAX_BYTES", 8)
+    np.testing.assert_array_equal(formats.read_binary_text(path, num_columns=2), [[0, 1], [1, 1]])
+    monkeypatch.setattr(formats, "MAX_BYTES", 4)
+    message = refused(formats.read_binary_text, path, num_columns=2)
+    assert message == f"{path}: holds more than the 4 bytes allowed"
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("a.amat.gz", functools.partial(formats.read_binary_text, num_columns=2)),
+        ("a-ubyte.gz", formats.read_idx),
+    ],
+)
+def test_too_little_memory_is_one_line(tmp_path, monkeypatch, name, reader):
+    def full(self, size=-1):
+        raise MemoryError
+
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(IDX))
+    monkeypatch.setattr(gzip.GzipFile, "read", full)
+    assert refused(reader, path) == f"{path}: takes more memory than there is"

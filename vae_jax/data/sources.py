@@ -59,6 +59,7 @@ BINARIZED_MNIST = {
     }.items()
 }
 PACKED_BINARIZED_MNIST = "binarized_mnist_packbits.npz"
+_PACKED_WIDTH = 784 // 8
 _PACKED_SHA256 = {
     "train": "727146c35424b019f3e350e1e69faa05644a0abaf787e3f4e1a9632220a13906",
     "valid": "a256ac44ae26be720fad8616a05ed6ecfd1619930d9a208379bb2a4405df5b6d",
@@ -203,8 +204,14 @@ def _read_amat(path: Path, *, sha256: str) -> np.ndarray:
 
 
 def _unpack(packed: np.ndarray, part: str, path: Path) -> np.ndarray:
+    # The hash knows the bytes, but not their shape.
+    if packed.dtype != np.uint8 or packed.shape[1:] != (_PACKED_WIDTH,):
+        raise InputError(
+            f"{path} [{part}]: {packed.dtype} of shape {packed.shape}, expected uint8 "
+            f"(num, {_PACKED_WIDTH})"
+        )
     formats.check_sha256(packed.tobytes(), _PACKED_SHA256[part], f"{path} [{part}]")
-    return np.unpackbits(packed, axis=1)[:, :784]
+    return np.unpackbits(packed, axis=1)
 
 
 def _find_or_download(
@@ -310,4 +317,7 @@ def _to_labels(labels: np.ndarray | None, num: int, path: Path) -> np.ndarray | 
         raise InputError(
             f"{path}: labels are {labels.dtype} of shape {labels.shape}, expected integers ({num},)"
         )
+    least, most = int(labels.min()), int(labels.max())
+    if least < -(2**31) or most >= 2**31:
+        raise InputError(f"{path}: labels from {least} to {most}, expected -2^31 to 2^31 - 1")
     return labels.astype(np.int32)

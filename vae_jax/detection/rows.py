@@ -1,6 +1,7 @@
 """Tables of numbers, with or without labels: from .npz, from .csv, and digits that need no file."""
 
 import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from bayes_jax.errors import InputError
-from vae_jax.data.formats import read_npz
+from vae_jax.data.formats import opened, read_npz, read_whole
 
 MIN_ROWS, MIN_COLUMNS = 10, 2
 LABEL = "y"
@@ -117,11 +118,8 @@ def _read_npz(path):
 
 
 def _read_csv(path):
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, cells) for number, cells in enumerate(csv.reader(file), 1) if cells]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: is no CSV text ({error})") from error
+    with opened(path) as stream:
+        lines = _csv_lines(read_whole(stream, path), path)
     if not lines:
         raise InputError(f"{path}: the file is empty: expected rows of numbers")
     names = [cell.strip() for cell in lines[0][1]]
@@ -135,6 +133,14 @@ def _read_csv(path):
         return table, None
     index = names.index(LABEL)
     return np.delete(table, index, axis=1), table[:, index]
+
+
+def _csv_lines(content, path) -> list[tuple[int, list[str]]]:
+    try:
+        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        return [(number, cells) for number, cells in enumerate(csv.reader(text), 1) if cells]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: is no CSV text ({error})") from error
 
 
 def _numbers(cells, names, where) -> list[float]:

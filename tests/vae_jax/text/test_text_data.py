@@ -1,5 +1,7 @@
 """Corpora: what stands in them, how they are split, and what is refused."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from bayes_jax import InputError
 from bayes_jax.sequences import lengths, stays_ended
 from vae_jax.configs import ConfigError
 from vae_jax.configs.text import TextConfig
+from vae_jax.data import formats
 from vae_jax.data.text import load_text
 from vae_jax.data.text.sources import read_sentences
 from vae_jax.data.text.vocabulary import UNKNOWN
@@ -71,8 +74,10 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"corpus.txt: the file is empty, or blank: expected a sentence a line"),
-        (b" \n\n", r"the file is empty"),
+        (b"", r"corpus.txt: the file is empty"),
+        (b" \n" * 600, r"the file is empty, or blank: expected a sentence a line"),
+        (b"<!DOCTYPE html>\n<p>not found</p>\n" * 20, r"corpus.txt: an HTML page, not data"),
+        (b"\xef\xbb\xbf\n<HTML>\n<p>not found</p>\n" * 20, r"an HTML page, not data"),
         (b"only one\n", "holds a single line"),
         (b"one\ntwo\n", "holds 2 sentences: expected at least 10 to split"),
         (b"caf\xe9\n", "byte 3 is not UTF-8"),
@@ -96,8 +101,60 @@ def test_what_is_not_there_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no tinyshakespeare\.txt in .*put that file into"):
         read_sentences("tinyshakespeare", str(tmp_path))
     (tmp_path / "sentence_polarity.zip").write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"polarity\.zip: damaged or another file"):
+    with pytest.raises(InputError, match=r"polarity\.zip: truncated or damaged"):
         read_sentences("sentence_polarity", str(tmp_path))
+
+
+def test_a_text_larger_than_allowed_is_one_line(lines, monkeypatch):
+    monkeypatch.setattr(formats, "MAX_BYTES", lines.stat().st_size)
+    assert len(read_sentences(str(lines))) == 20
+    monkeypatch.setattr(formats, "MAX_BYTES", 100)
+    with pytest.raises(InputError, match=r"lines\.txt: holds more than the 100 bytes allowed"):
+        read_sentences(str(lines))
+
+
+NEGATIVE, POSITIVE = (f"sentence_polarity/rt-polarity.{part}" for part in ("neg", "pos"))
+REVIEWS = {NEGATIVE: "dull\n", POSITIVE: "fun"}
+
+
+def zipped(path, members, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def refusal_of_reviews(folder):
+    with pytest.raises(InputError) as error:
+        read_sentences("sentence_polarity", str(folder))
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(f"{folder / 'sentence_polarity.zip'}")
+
+
+def test_an_archive_of_reviews_is_read_or_refused(tmp_path, monkeypatch):
+    path = tmp_path / "sentence_polarity.zip"
+    zipped(path, REVIEWS)
+    assert read_sentences("sentence_polarity", str(tmp_path)) == ["dull", "fun"]
+    monkeypatch.setattr(formats, "MAX_BYTES", 7)
+    assert refusal_of_reviews(tmp_path) == ": declares 8 bytes, more than the 7 allowed"
+    monkeypatch.undo()
+    zipped(path, REVIEWS, zipfile.ZIP_BZIP2)
+    assert "compressed by method 12 of zip" in refusal_of_reviews(tmp_path)
+    zipped(path, {NEGATIVE: "dull\n"})
+    assert refusal_of_reviews(tmp_path) == f": lacks {POSITIVE}: is it the right file?"
+
+
+def test_a_damaged_archive_of_reviews_is_one_line(tmp_path):
+    path = tmp_path / "sentence_polarity.zip"
+    zipped(path, dict.fromkeys(REVIEWS, "a dull and boring film\n" * 40))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"rt-polarity.neg") + len(b"rt-polarity.neg")
+    content[start] ^= 6  # the type of the first deflated block: one that does not exist
+    path.write_bytes(content)
+    assert refusal_of_reviews(tmp_path).startswith(": truncated or damaged")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # encrypted
+    path.write_bytes(content)
+    assert refusal_of_reviews(tmp_path).startswith(": cannot be read")
 
 
 def test_configs_name_the_field():

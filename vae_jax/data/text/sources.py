@@ -1,10 +1,10 @@
 """Sentences by the name of a corpus, or from files of one's own."""
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from bayes_jax.errors import InputError
+from vae_jax.data.formats import opened, read_members, read_whole
 from vae_jax.data.sources import find, search_folders
 from vae_jax.data.text.prose import pydoc_sentences
 from vae_jax.data.text.synthetic import grammar_sentences
@@ -49,9 +49,10 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file that are not empty.
 
     Raises:
-        InputError: a file without any, or of other characters.
+        InputError: a file without any, of other characters, too large, or an HTML page.
     """
-    return _lines(path.read_bytes(), str(path))
+    with opened(path) as stream:
+        return _lines(read_whole(stream, path), str(path))
 
 
 def _read_folder(folder: Path) -> list[str]:
@@ -61,7 +62,7 @@ def _read_folder(folder: Path) -> list[str]:
     return [line for path in paths for line in read_lines(path)]
 
 
-def _lines(content: bytes, name: str) -> list[str]:
+def _lines(content: bytearray, name: str) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -87,12 +88,7 @@ def _read_grammar(data_dir: str | None) -> list[str]:
 
 def _read_sentence_polarity(data_dir: str | None) -> list[str]:
     path = _path("sentence_polarity.zip", data_dir)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            contents = [archive.read(f"sentence_polarity/{part}") for part in _POLARITY_PARTS]
-    except (zipfile.BadZipFile, KeyError) as error:
-        reason = " ".join(str(error.args[0]).split())
-        raise InputError(f"{path}: damaged or another file ({reason}): fetch it again") from error
+    contents = read_members(path, [f"sentence_polarity/{part}" for part in _POLARITY_PARTS])
     return [line for content in contents for line in _lines(content, str(path))]
 
 
