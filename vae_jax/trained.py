@@ -24,7 +24,7 @@ from vae_jax.data.kinds import Record, kind_of
 from vae_jax.data.text import TextDataset
 from vae_jax.interruption import Interrupted, deferred
 from vae_jax.records import config_hash, from_dict, to_plain
-from vae_jax.runs import CHECKPOINTS, METRICS, RunConfig
+from vae_jax.runs import CHECKPOINTS, CONFIG, METRICS, RunConfig
 from vae_jax.sharding import processes
 from vae_jax.systems.base import System, observing, training_data
 from vae_jax.training import EpochReport, NonFiniteError, Progress
@@ -46,6 +46,7 @@ class Job(NamedTuple):
         progress: where an earlier call stopped; None for a new run.
         overwrite: replace the run that is in the folder.
         damaged: newer checkpoints -> why they are not it.
+        belongs: what its checkpoints are of: parts of config.json, as hashes.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Job(NamedTuple):
     progress: Progress | None
     overwrite: bool
     damaged: dict[int, str]
+    belongs: dict[str, str]
 
     @property
     def num_epochs_done(self) -> int:
@@ -124,19 +126,21 @@ def prepare(
 
     Raises:
         InputError: a folder of another run, a system that does not fit the data, no checkpoint
-            that is intact, processes that see different ones.
+            that is intact, one of another run, processes that see different ones.
     """
     folder = Path(folder).absolute()
     system = observing(systems.build(config.system, config.config, dataset.spec), dataset.observe)
-    goes_on = runs.check(folder, _content(config, dataset), overwrite=overwrite)
+    content, name = _content(config, dataset), kind_of(config.data).name
+    goes_on = runs.check(folder, content, overwrite=overwrite)
+    belongs = _belongs(runs.read_config(folder) if goes_on else content, name)
     progress, damaged = None, {}
     if goes_on:
         if processes.is_first():
             checkpoints.sweep(folder / CHECKPOINTS)
         processes.wait_for_all("swept")
         seen = kind_of(config.data).describe(dataset)
-        progress, damaged = _restore(folder, system, seen)
-    job = Job(folder, config, dataset, system, progress, overwrite, damaged)
+        progress, damaged = _restore(folder, system, seen, belongs)
+    job = Job(folder, config, dataset, system, progress, overwrite, damaged, belongs)
     # Nothing is written before all have looked.
     processes.check_same(job.num_epochs_done, f"the last checkpoint of {folder}")
     return job
@@ -207,17 +211,18 @@ def load(folder: str | Path, *, script: str | None = None) -> TrainedRun:
         The run.
 
     Raises:
-        InputError: no run folder, no checkpoint yet, or none that is intact; a run that is nothing
-            for the script.
+        InputError: no run folder, no checkpoint yet, or none that is intact; a checkpoint of
+            another config.json; a run that is nothing for the script.
     """
     folder = Path(folder).absolute()
     config = runs.read_run(folder)
     kind = kind_of(config.data)
     if script:
         kind.check_script(script, folder)
-    seen = from_dict(kind.record, runs.read_config(folder).get(kind.name), name=kind.name)
+    content = runs.read_config(folder)
+    seen = from_dict(kind.record, content.get(kind.name), name=kind.name)
     system = systems.build(config.system, config.config, seen.spec)
-    progress, damaged = _restore(folder, system, seen)
+    progress, damaged = _restore(folder, system, seen, _belongs(content, kind.name))
     if progress is None:
         raise InputError(f"{folder} holds no checkpoint yet: run its train.py command again")
     generative = system.generative(progress.best_state)
@@ -382,7 +387,7 @@ def _save(job: Job, progress: Progress) -> None:
         int(progress.epoch),
         progress,
         keep=NUM_KEPT_CHECKPOINTS,
-        about={"config": config_hash(job.config), "versions": runs.versions()},
+        about={**job.belongs, "versions": runs.versions()},
     )
 
 
@@ -391,17 +396,42 @@ def _exact_progress(result: training.FitResult) -> Progress:
     return Progress(result.state, result.state, np.int32(1), np.int32(1), objective)
 
 
-def _restore(folder: Path, system: System, seen: Record) -> tuple[Progress | None, dict[int, str]]:
+def _restore(
+    folder: Path, system: System, seen: Record, belongs: dict[str, str]
+) -> tuple[Progress | None, dict[int, str]]:
     """The newest intact checkpoint, None before the first; and what is wrong with newer ones."""
     step, damaged = checkpoints.find(folder / CHECKPOINTS)
     if step is None and not damaged:
         return None, damaged
+    if step is not None:
+        _check_belongs(folder, step, belongs)
     x = jax.ShapeDtypeStruct((seen.num_train, *seen.spec.event_shape), jnp.float32)
     batch = training_data(system, x)
     abstract = jax.eval_shape(
         lambda key, batch: training.initial_progress(key, system, batch), jax.random.key(0), batch
     )
     return checkpoints.restore(folder / CHECKPOINTS, abstract, step=step), damaged
+
+
+def _belongs(content: dict, name: str) -> dict[str, str]:
+    """Hashes of what the numbers of a run depend on.
+
+    Args:
+        content: of config.json.
+        name: of the record of its data.
+    """
+    config = {part: content.get(part) for part in RunConfig._fields}
+    return {"config": config_hash(config), name: config_hash(content[name])}
+
+
+def _check_belongs(folder: Path, step: int, belongs: dict[str, str]) -> None:
+    """Refuse a checkpoint of another run; an older one does not say what data it saw."""
+    about = checkpoints.recall_about(folder / CHECKPOINTS, step)
+    if other := [part for part, digest in belongs.items() if about.get(part, digest) != digest]:
+        raise InputError(
+            f"{folder / CHECKPOINTS / str(step)} was saved beside another {' and '.join(other)} "
+            f"than {folder / CONFIG} holds: put that file back, or train anew with --overwrite"
+        )
 
 
 def _is_finished(system: System, progress: Progress, config: RunConfig) -> bool:

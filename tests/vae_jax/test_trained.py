@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import time
 
@@ -304,6 +305,43 @@ def test_a_damaged_checkpoint_is_named(config, dataset, tmp_path):
     for use in (trained.load, lambda folder: trained.prepare(folder, config, dataset)):
         with pytest.raises(InputError, match="is damaged"):
             use(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "part"),
+    [
+        (lambda content: content["images"]["spec"].update(min_variance=2e-4), "images"),
+        (lambda content: content["images"]["spec"].update(head="continuous_bernoulli"), "images"),
+        (lambda content: content["train"].update(seed=1), "config"),
+        (lambda content: content["data"].update(seed=1), "config"),
+    ],
+    ids=["min_variance", "head", "train.seed", "data.seed"],
+)
+def test_a_config_that_changed_since_the_checkpoint_is_refused(unbroken, tmp_path, edit, part):
+    folder = shutil.copytree(unbroken.folder, tmp_path / "run")
+    content = runs.read_config(folder)
+    edit(content)
+    runs.write_json(folder / "config.json", content)
+    with pytest.raises(InputError, match=rf"5 was saved beside another {part} than .*config\.json"):
+        trained.load(folder)
+
+
+def test_a_checkpoint_of_another_run_is_refused(config, dataset, unbroken, tmp_path):
+    other = config._replace(train=dataclasses.replace(config.train, seed=1))
+    trained.train(trained.prepare(tmp_path, other, dataset))
+    shutil.rmtree(tmp_path / CHECKPOINTS)
+    shutil.copytree(unbroken.folder / CHECKPOINTS, tmp_path / CHECKPOINTS)
+    for use in (trained.load, lambda folder: trained.prepare(folder, other, dataset)):
+        with pytest.raises(InputError, match="was saved beside another config"):
+            use(tmp_path)
+
+
+@pytest.mark.parametrize("about", [{}, {"config": "as it was"}])
+def test_older_checkpoints_that_say_less_are_read(config, unbroken, tmp_path, about):
+    folder = shutil.copytree(unbroken.folder, tmp_path / "run")
+    about = {part: runs.config_hash(config) for part in about}
+    checkpoints.save(folder / CHECKPOINTS, 5, unbroken.progress, about=about)
+    assert trained.load(folder).is_finished
 
 
 def test_a_run_made_by_something_else_has_no_images(unbroken, tmp_path):
