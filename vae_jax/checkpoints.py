@@ -11,7 +11,6 @@ it one of several, and each reads by itself.
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from jaxtyping import PyTree
 
 from bayes_jax.errors import InputError
 from vae_jax import state_files
+from vae_jax.records import make_folder, sync
 
 MANIFEST = "manifest.json"
 
@@ -85,13 +85,13 @@ def save(
     if step < 0:
         raise InputError(f"checkpoint step is {step}: expected at least 0")
     folder = Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     target = folder / str(step)
     with tempfile.TemporaryDirectory(prefix=_WRITING, dir=folder) as scratch:
         written = Path(scratch) / "new"
         _write(written, state, dict(about or {}))
         _replace(target, written, Path(scratch) / target.name)  # where `sweep` finds it
-    _sync(folder)
+        sync(folder)  # before the one that was replaced is deleted
     there = _steps(folder)
     kept = [each for each in there if each <= step][-keep if keep else None :]
     for each in {*there} - {*kept}:
@@ -203,6 +203,7 @@ def sweep(folder: str | Path) -> None:
         for step in _steps(scratch):
             if not (folder / str(step)).exists():
                 (scratch / str(step)).rename(folder / str(step))
+        sync(folder)
         shutil.rmtree(scratch)
 
 
@@ -221,6 +222,7 @@ def _delete(folder: Path, step: int) -> None:
     """Under another name first: a half deleted checkpoint must not look like a damaged one."""
     with tempfile.TemporaryDirectory(prefix=_WRITING, dir=folder) as scratch:
         (folder / str(step)).rename(Path(scratch) / "old")
+        sync(folder)
 
 
 def _steps(folder: Path) -> list[int]:
@@ -238,7 +240,7 @@ def _write(checkpoint: Path, state, about: dict) -> None:
     signed = manifest | {"sha256": _signature(manifest)}
     (checkpoint / MANIFEST).write_text(json.dumps(signed, indent=1))
     for path in [*checkpoint.rglob("*"), checkpoint]:
-        _sync(path)
+        sync(path)
 
 
 def _as_it_is(path, leaf) -> jax.Array:
@@ -313,12 +315,3 @@ def _files(checkpoint: Path) -> list[str]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Make sure that a file or folder is on the disk before anything points to it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -139,16 +139,37 @@ def write_files(folder: str | Path, files: Mapping[str, bytes]) -> None:
     Raises:
         OSError: no room or no permission; then every file is as it was.
     """
+    folder = Path(folder)
     written: dict[Path, Path] = {}
     try:
         for name, content in files.items():
-            path = Path(folder) / name
+            path = folder / name
             written[path] = _write_beside(path, content)
         for path, temporary in written.items():
             os.replace(temporary, path)
     finally:
         for temporary in written.values():
             temporary.unlink(missing_ok=True)
+    for parent in {path.parent for path in written}:
+        sync(parent)
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder and those above it where they are absent, on the disk when this returns."""
+    path = Path(path)
+    absent = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in absent:
+        sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Make sure that a file or the entries of a folder are on the disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def append_line(path: str | Path, line: str) -> None:
@@ -167,7 +188,7 @@ def append_line(path: str | Path, line: str) -> None:
 
 def _write_beside(path: Path, content: bytes) -> Path:
     """A temporary file with this content in the same folder, on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

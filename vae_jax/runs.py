@@ -18,7 +18,9 @@ from vae_jax.records import (
     config_hash,
     differences,
     from_dict,
+    make_folder,
     summary,
+    sync,
     to_plain,
     write_bytes,
     write_json,
@@ -89,7 +91,7 @@ def create(folder: str | Path, config: Any, *, overwrite: bool = False) -> Path:
     if check(folder, config, overwrite=overwrite):
         return folder
     content = {"project": PROJECT, **to_plain(config), "versions": versions()}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _clear(folder)
     write_json(folder / CONFIG, content)
     return folder
@@ -221,3 +223,4 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+    sync(folder)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bayes_jax.errors import InputError
-from vae_jax import checkpoints
+from vae_jax import checkpoints, records
 
 
 class State(NamedTuple):
@@ -179,6 +179,46 @@ def test_same_step_is_replaced(tmp_path):
     checkpoints.save(tmp_path, 1, {"value": jnp.float32(2)})
     assert checkpoints.restore(tmp_path, {"value": jnp.float32(0)})["value"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Folders that are made sure of, each with the checkpoints and scratch folders it had then."""
+    seen = []
+
+    def look(path):
+        if path.is_dir():
+            seen.append((path, sorted(each.name for each in path.rglob("*") if each.is_dir())))
+
+    monkeypatch.setattr(checkpoints, "sync", look)
+    monkeypatch.setattr(records, "sync", look)
+    return seen
+
+
+def test_folders_made_for_a_checkpoint_are_on_the_disk(tmp_path, synced):
+    make_steps(tmp_path / "run" / "checkpoints", 1)
+    assert (tmp_path, ["checkpoints", "run"]) in synced
+    assert (tmp_path / "run", ["checkpoints"]) in synced
+
+
+def test_a_checkpoint_is_on_the_disk_before_another_one_is_deleted(tmp_path, synced):
+    def kept(folders):
+        return [name for name in folders if name.isdecimal() or name == "old"]
+
+    make_steps(tmp_path, 1)
+    synced.clear()
+    make_steps(tmp_path, 1)  # the new one beside the old one
+    assert [kept(folders) for path, folders in synced if path == tmp_path] == [["1", "1"]]
+    make_steps(tmp_path, 2)
+    synced.clear()
+    checkpoints.delete_after(tmp_path, 1)
+    assert [kept(folders) for _, folders in synced] == [["1", "old"]]
+
+
+def test_what_is_put_back_is_on_the_disk_before_its_leftovers_go(tmp_path, synced):
+    (tmp_path / ".writing-killed" / "3").mkdir(parents=True)
+    checkpoints.sweep(tmp_path)
+    assert synced == [(tmp_path, [".writing-killed", "3"])]
 
 
 def test_interrupted_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):

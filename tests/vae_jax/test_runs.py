@@ -14,7 +14,7 @@ import pytest
 
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import EvidenceKind
-from vae_jax import configs, provenance, runs
+from vae_jax import configs, provenance, records, runs
 from vae_jax.systems import SYSTEMS
 
 
@@ -209,6 +209,29 @@ def test_a_reader_never_sees_a_half(tmp_path, monkeypatch):
     runs.write_bytes(path, b"new")
     assert seen == [(b"new", b"old")]
     assert path.read_bytes() == b"new"
+
+
+def test_new_names_are_on_the_disk_too(tmp_path, monkeypatch):
+    """A file that was replaced, and each folder that was made for it, by the folder above."""
+    synced = []
+    monkeypatch.setattr(records, "sync", lambda path: synced.append((path, os.listdir(path))))
+    runs.write_bytes(tmp_path / "a" / "b" / "report", b"x")
+    assert synced[-1] == (tmp_path / "a" / "b", ["report"])
+    assert (tmp_path, ["a"]) in synced
+    assert (tmp_path / "a", ["b"]) in synced
+    synced.clear()
+    runs.write_bytes(tmp_path / "a" / "b" / "report", b"y")
+    assert synced == [(tmp_path / "a" / "b", ["report"])]
+
+
+def test_an_overwritten_run_is_gone_from_the_disk_before_its_config_is(tmp_path, monkeypatch):
+    folder = runs.create(tmp_path / "run", run_config())
+    runs.append_metrics(folder, {"epoch": 1})
+    synced = []
+    monkeypatch.setattr(runs, "sync", lambda path: synced.append((path, contents(path))))
+    before = {"config.json": (folder / "config.json").read_bytes()}
+    runs.create(folder, run_config(latent_dim=3), overwrite=True)
+    assert synced == [(folder, before)]
 
 
 def test_metrics_grow_line_by_line(tmp_path):
