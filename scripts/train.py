@@ -105,7 +105,7 @@ def announce(job) -> None:
     """What is done of a job already."""
     from vae_jax import trained
 
-    for line in job.damaged.values():
+    for line in job.warnings:
         console.warn(line)
     if job.is_finished:
         console.message(f"{job.folder} is finished: showing it, --overwrite trains it anew")

@@ -5,6 +5,7 @@
 name and renamed, so that a reader sees the old content or the new one, never a half.
 """
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
     "append_metrics",
     "check",
     "config_hash",
+    "count_epochs",
     "create",
     "from_dict",
     "git_hash",
@@ -45,6 +47,7 @@ __all__ = [
     "read_metrics",
     "read_run",
     "results",
+    "rewind_metrics",
     "to_plain",
     "versions",
     "write_bytes",
@@ -180,15 +183,41 @@ def read_metrics(folder: str | Path) -> list[dict]:
         InputError: a damaged line.
     """
     path = Path(folder) / METRICS
-    if not path.exists():
-        return []
-    rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise InputError(f"{path}:{number}: damaged line: expected JSON, remove it") from error
-    return rows
+    return [_row(path, number, line) for number, line in _numbered_lines(path)]
+
+
+def count_epochs(folder: str | Path, epoch: int) -> int:
+    """How many epochs up to this one metrics.jsonl has; errors as `rewind_metrics`."""
+    return len(_lines_until(Path(folder) / METRICS, epoch))
+
+
+def rewind_metrics(folder: str | Path, epoch: int) -> None:
+    """Forget the epochs after this one, which will be trained again, and a torn last line.
+
+    Raises:
+        InputError: a damaged line before the last.
+    """
+    path = Path(folder) / METRICS
+    write_bytes(path, b"".join(_lines_until(path, epoch)))
+
+
+def _lines_until(path: Path, epoch: int) -> list[bytes]:
+    """Those of epochs up to this one; what a power cut left of a line has no end and is none."""
+    whole = [(number, line) for number, line in _numbered_lines(path) if line.endswith(b"\n")]
+    return [line for number, line in whole if _row(path, number, line)["epoch"] <= epoch]
+
+
+def _numbered_lines(path: Path) -> list[tuple[int, bytes]]:
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return list(enumerate(lines, start=1))
+
+
+def _row(path: Path, number: int, line: bytes) -> dict:
+    with contextlib.suppress(ValueError):
+        row = json.loads(line)
+        if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+            return row
+    raise InputError(f"{path}:{number}: damaged line: expected JSON of an epoch, remove it")
 
 
 def _read_existing(folder: Path) -> dict:

@@ -23,7 +23,7 @@ from vae_jax.data.dataset import Dataset
 from vae_jax.data.kinds import Record, kind_of
 from vae_jax.data.text import TextDataset
 from vae_jax.interruption import Interrupted, deferred
-from vae_jax.records import config_hash, from_dict, to_plain
+from vae_jax.records import config_hash, from_dict, sync, to_plain
 from vae_jax.runs import CHECKPOINTS, CONFIG, METRICS, RunConfig
 from vae_jax.sharding import processes
 from vae_jax.systems.base import System, observing, training_data
@@ -47,6 +47,7 @@ class Job(NamedTuple):
         overwrite: replace the run that is in the folder.
         damaged: newer checkpoints -> why they are not it.
         belongs: what its checkpoints are of: parts of config.json, as hashes.
+        num_recorded: epochs done that metrics.jsonl has.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class Job(NamedTuple):
     overwrite: bool
     damaged: dict[int, str]
     belongs: dict[str, str]
+    num_recorded: int
 
     @property
     def num_epochs_done(self) -> int:
@@ -67,6 +69,17 @@ class Job(NamedTuple):
     def is_finished(self) -> bool:
         """Whether nothing is left to train."""
         return self.progress is not None and _is_finished(self.system, self.progress, self.config)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person who goes on with it should know, one line each."""
+        lines = list(self.damaged.values())
+        if self.num_recorded < self.num_epochs_done:
+            lines += [
+                f"{self.folder / METRICS} has {self.num_recorded} of the {self.num_epochs_done} "
+                "epochs that are done: the curve will lack the others"
+            ]
+        return lines
 
 
 class TrainedRun(NamedTuple):
@@ -126,7 +139,8 @@ def prepare(
 
     Raises:
         InputError: a folder of another run, a system that does not fit the data, no checkpoint
-            that is intact, one of another run, processes that see different ones.
+            that is intact, one of another run, damaged metrics, processes that see different
+            checkpoints.
     """
     folder = Path(folder).absolute()
     system = observing(systems.build(config.system, config.config, dataset.spec), dataset.observe)
@@ -140,7 +154,8 @@ def prepare(
         processes.wait_for_all("swept")
         seen = kind_of(config.data).describe(dataset)
         progress, damaged = _restore(folder, system, seen, belongs)
-    job = Job(folder, config, dataset, system, progress, overwrite, damaged, belongs)
+    num_recorded = 0 if progress is None else runs.count_epochs(folder, int(progress.epoch))
+    job = Job(folder, config, dataset, system, progress, overwrite, damaged, belongs, num_recorded)
     # Nothing is written before all have looked.
     processes.check_same(job.num_epochs_done, f"the last checkpoint of {folder}")
     return job
@@ -362,7 +377,7 @@ def _recorder(job: Job, seconds_between):
         if report.epoch == first:
             content = _content(job.config, job.dataset)
             runs.create(job.folder, content, overwrite=job.overwrite)
-            _rewind_metrics(job.folder, job.num_epochs_done)
+            runs.rewind_metrics(job.folder, job.num_epochs_done)
         runs.append_metrics(job.folder, report._replace(progress=None)._asdict())
         if report.progress is not None and time.monotonic() - last_saved >= seconds_between:
             _save(job, report.progress())
@@ -371,17 +386,10 @@ def _recorder(job: Job, seconds_between):
     return record
 
 
-def _rewind_metrics(folder: Path, epoch: int) -> None:
-    """Forget the epochs after the checkpoint, which will be trained again."""
-    path = folder / METRICS
-    if path.exists():
-        lines = path.read_bytes().splitlines(keepends=True)
-        runs.write_bytes(path, b"".join(lines[:epoch]))
-
-
 def _save(job: Job, progress: Progress) -> None:
     if not processes.is_first():
         return
+    sync(job.folder / METRICS)  # so that the checkpoint is never ahead of them
     checkpoints.save(
         job.folder / CHECKPOINTS,
         int(progress.epoch),

@@ -247,6 +247,25 @@ def test_metrics_grow_line_by_line(tmp_path):
     assert "metrics.jsonl:3" in refused(runs.read_metrics, tmp_path)
 
 
+@pytest.mark.parametrize("torn", [b'{"epoch": ', b'{"epoch": 9}', b"\0" * 9, b"\xff"])
+def test_metrics_are_rewound_by_epoch_and_lose_a_torn_line(tmp_path, torn):
+    for epoch in (1, 2, 4, 5):
+        runs.append_metrics(tmp_path, {"epoch": epoch})
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(torn)
+    assert [runs.count_epochs(tmp_path, epoch) for epoch in (0, 2, 3, 4, 9)] == [0, 2, 2, 3, 4]
+    runs.rewind_metrics(tmp_path, 4)
+    runs.append_metrics(tmp_path, {"epoch": 5})
+    assert [row["epoch"] for row in runs.read_metrics(tmp_path)] == [1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("line", [b"{", b"[1]", b'{"loss": 1}', b'{"epoch": "1"}', b"\xff", b""])
+def test_a_damaged_line_of_metrics_is_named(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_bytes(line + b'\n{"epoch": 2}\n')
+    for use in (runs.read_metrics, lambda folder: runs.rewind_metrics(folder, 2)):
+        assert "metrics.jsonl:1: damaged line" in refused(use, tmp_path)
+
+
 def test_the_hash_tells_configs_apart():
     hashes = {runs.config_hash(run_config(latent_dim=dim)) for dim in (2, 3, 2)}
     assert len(hashes) == 2

@@ -181,9 +181,46 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(config, dataset, unbroken
     assert "stopped at epoch 3" in run.warnings[1]
     job = trained.prepare(tmp_path, config, dataset)
     assert (job.num_epochs_done, {*job.damaged}) == (3, {4})
+    assert job.warnings == [*job.damaged.values()]
     run = trained.train(job)
     assert run.warnings == []
     assert_same_run(run, unbroken)
+
+
+def test_metrics_are_on_the_disk_before_the_checkpoint(config, dataset, tmp_path, monkeypatch):
+    on_disk, saved, save = {}, [], checkpoints.save
+
+    def watched(folder, step, *args, **options):
+        saved.append((step, len(on_disk[tmp_path / runs.METRICS].splitlines())))
+        return save(folder, step, *args, **options)
+
+    def sync(path):
+        on_disk[path] = path.read_bytes()
+
+    monkeypatch.setattr(trained, "sync", sync)
+    monkeypatch.setattr(checkpoints, "save", watched)
+    job = trained.prepare(tmp_path, config, dataset)
+    trained.train(job, seconds_between_checkpoints=0.0)
+    assert saved[:2] == [(1, 1), (2, 2)]
+    assert saved[-1] == (5, 5)
+
+
+def test_metrics_that_a_power_cut_tore_are_told_and_mended(config, dataset, unbroken, tmp_path):
+    with pytest.raises(Killed):
+        trained.train(
+            trained.prepare(tmp_path, config, dataset),
+            on_epoch=killed_at(3),
+            seconds_between_checkpoints=0.0,
+        )
+    path = tmp_path / runs.METRICS
+    path.write_bytes(path.read_bytes()[:-9])  # the line of epoch 3, of which there is a checkpoint
+    job = trained.prepare(tmp_path, config, dataset)
+    assert job.warnings == [
+        f"{path} has 2 of the 3 epochs that are done: the curve will lack the others"
+    ]
+    run = trained.train(job)
+    jax.tree.map(np.testing.assert_array_equal, run.progress, unbroken.progress)
+    assert [row["epoch"] for row in runs.read_metrics(tmp_path)] == [1, 2, 4, 5]
 
 
 def test_a_finished_run_is_left_as_it_is(config, dataset, unbroken):
