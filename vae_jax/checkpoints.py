@@ -259,7 +259,7 @@ def _checked_manifest(checkpoint: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
         is_intact = manifest.pop("sha256") == _signature(manifest)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is missing or damaged: {_ADVICE}") from error
     if not is_intact:
         raise InputError(f"{path} is damaged (its own sha256 is another): {_ADVICE}")
@@ -274,9 +274,16 @@ def _signature(manifest: dict) -> str:
 def _check_files(checkpoint: Path, digests: dict[str, str]) -> None:
     for name, digest in digests.items():
         path = checkpoint / name
-        if not path.is_file():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            manifest = checkpoint / MANIFEST
+            raise InputError(f"{manifest} is damaged (it names {name!r}, outside of it): {_ADVICE}")
+        try:
+            found = _digest(path) if path.is_file() else None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): {_ADVICE}") from error
+        if found is None:
             raise InputError(f"{path} is missing: {_ADVICE}")
-        if _digest(path) != digest:
+        if found != digest:
             raise InputError(
                 f"{path} is damaged (its sha256 is not that of the manifest): {_ADVICE}"
             )

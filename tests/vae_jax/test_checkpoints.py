@@ -1,6 +1,8 @@
 """Checkpoints come back bit by bit, or not at all."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,6 +151,47 @@ def test_damage_falls_back_to_the_newest_intact_step(tmp_path):
     assert checkpoints.find(tmp_path).step is None
     with pytest.raises(InputError, match=f"{tmp_path / '3'}.*missing or damaged: an older step"):
         checkpoints.restore(tmp_path, {"step": jnp.int32(0)})
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_file_that_cannot_be_read_is_damage(tmp_path, monkeypatch, number):
+    make_steps(tmp_path, 1, 2)
+    digest = checkpoints._digest
+
+    def refuse_newest(path):
+        if tmp_path / "2" in path.parents:
+            raise OSError(number, os.strerror(number), str(path))
+        return digest(path)
+
+    monkeypatch.setattr(checkpoints, "_digest", refuse_newest)
+    found = checkpoints.find(tmp_path)
+    assert found.step == 1
+    assert f"cannot be read ({os.strerror(number)}): an older step" in found.damaged[2]
+
+
+@pytest.mark.parametrize("manifest", ["[]", "[1]", "3", "null", '"sha256"', "{}"])
+def test_a_manifest_of_another_kind_is_damage(tmp_path, manifest):
+    make_steps(tmp_path, 1, 2)
+    (tmp_path / "2" / checkpoints.MANIFEST).write_text(manifest)
+    found = checkpoints.find(tmp_path)
+    assert (found.step, {*found.damaged}) == (1, {2})
+    assert "missing or damaged" in found.damaged[2]
+
+
+@pytest.mark.parametrize("outside", ["../../precious", "{folder}/precious"])
+def test_a_manifest_that_leaves_its_folder_is_damage(tmp_path, outside):
+    (tmp_path / "precious").write_text("x")
+    make_steps(tmp_path / "checkpoints", 1, 2)
+    newest = tmp_path / "checkpoints" / "2"
+    name = outside.format(folder=tmp_path)
+    manifest = json.loads((newest / checkpoints.MANIFEST).read_text())
+    del manifest["sha256"]
+    manifest["files"][name] = checkpoints._digest(tmp_path / "precious")
+    signed = manifest | {"sha256": checkpoints._signature(manifest)}
+    (newest / checkpoints.MANIFEST).write_text(json.dumps(signed))
+    found = checkpoints.find(tmp_path / "checkpoints")
+    assert found.step == 1
+    assert f"it names {name!r}, outside of it" in found.damaged[2]
 
 
 def test_the_manifest_says_what_the_state_belongs_to_and_guards_itself(tmp_path):
