@@ -157,7 +157,7 @@ def read_run(folder: str | Path) -> RunConfig:
     """
     content = read_config(folder)
     system = content.get("system")
-    if system not in SYSTEMS:
+    if system not in [*SYSTEMS]:  # a list, which a damaged file may hold, has no hash
         raise InputError(
             f"{Path(folder) / CONFIG}: system is {system!r}, expected one of {', '.join(SYSTEMS)}"
         )

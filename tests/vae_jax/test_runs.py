@@ -123,6 +123,7 @@ def test_overwriting_does_not_follow_links_out_of_the_run(tmp_path):
         (lambda c: c.pop("train"), "train.batch_size is missing"),
         (lambda c: c.update(train=[1]), r"train is [1]"),
         (lambda c: c.update(system="wae"), "system is 'wae', expected one of vae"),
+        (lambda c: c.update(system=["vae"]), "system is ['vae'], expected one of vae"),
         (lambda c: c.update(project="other"), "not written by vae-bayes-jax"),
     ],
 )
