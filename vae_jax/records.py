@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 import types
 import typing
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bayes_jax.errors import InputError
+
+_TEMPORARY = re.compile(r"\..+\.[a-z]+\.[a-z0-9_]{8}")  # .report.html.x1y2z3w4, of `_write_beside`
 
 
 def to_plain(value: Any) -> Any:
@@ -152,6 +155,17 @@ def write_files(folder: str | Path, files: Mapping[str, bytes]) -> None:
             temporary.unlink(missing_ok=True)
     for parent in {path.parent for path in written}:
         sync(parent)
+
+
+def sweep(folder: str | Path) -> None:
+    """Tidy up after writers that were killed; not while another one writes.
+
+    Args:
+        folder: with those below it.
+    """
+    for path in [*Path(folder).rglob(".*")]:
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def make_folder(path: str | Path) -> None:

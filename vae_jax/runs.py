@@ -21,6 +21,7 @@ from vae_jax.records import (
     from_dict,
     make_folder,
     summary,
+    sweep,
     sync,
     to_plain,
     write_bytes,
@@ -92,6 +93,7 @@ def create(folder: str | Path, config: Any, *, overwrite: bool = False) -> Path:
     """
     folder = Path(folder).absolute()
     if check(folder, config, overwrite=overwrite):
+        sweep(folder)
         return folder
     content = {"project": PROJECT, **to_plain(config), "versions": versions()}
     make_folder(folder)

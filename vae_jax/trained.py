@@ -23,7 +23,7 @@ from vae_jax.data.dataset import Dataset
 from vae_jax.data.kinds import Record, kind_of
 from vae_jax.data.text import TextDataset
 from vae_jax.interruption import Interrupted, deferred
-from vae_jax.records import config_hash, from_dict, sync, to_plain
+from vae_jax.records import config_hash, from_dict, sweep, sync, to_plain
 from vae_jax.runs import CHECKPOINTS, CONFIG, METRICS, RunConfig
 from vae_jax.sharding import processes
 from vae_jax.systems.base import System, observing, training_data
@@ -151,6 +151,7 @@ def prepare(
     if goes_on:
         if processes.is_first():
             checkpoints.sweep(folder / CHECKPOINTS)
+            sweep(folder)
         processes.wait_for_all("swept")
         seen = kind_of(config.data).describe(dataset)
         progress, damaged = _restore(folder, system, seen, belongs)

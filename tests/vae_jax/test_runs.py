@@ -212,6 +212,20 @@ def test_a_reader_never_sees_a_half(tmp_path, monkeypatch):
     assert path.read_bytes() == b"new"
 
 
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
+    written = ["config.json", "report.html", "results.json", "metrics.jsonl", "figures/a.png"]
+    folder = runs.create(tmp_path / "run", {"a": 1})
+    for name in written:
+        records._write_beside(folder / name, b"half")  # and killed before it was renamed
+    others = [".gitignore", ".report.html.swp", ".notes.settings", "figures/.a.png.not-ours"]
+    for name in others:
+        (folder / name).write_text("x")
+    (folder / ".a.b.a_folder").mkdir()
+    runs.create(folder, {"a": 1})
+    assert {*contents(folder)} == {"config.json", *others}
+    assert (folder / ".a.b.a_folder").is_dir()
+
+
 def test_new_names_are_on_the_disk_too(tmp_path, monkeypatch):
     """A file that was replaced, and each folder that was made for it, by the folder above."""
     synced = []

@@ -231,6 +231,13 @@ def test_a_finished_run_is_left_as_it_is(config, dataset, unbroken):
     assert files == {path: path.stat().st_mtime_ns for path in unbroken.folder.rglob("*")}
 
 
+def test_a_report_that_was_half_written_is_swept(config, dataset, unbroken, tmp_path):
+    folder = shutil.copytree(unbroken.folder, tmp_path / "run")
+    (folder / ".report.html.x1y2z3w4").write_text("<html>")
+    assert trained.prepare(folder, config, dataset).is_finished
+    assert [*folder.glob(".*")] == []
+
+
 def test_overwrite_begins_anew(config, dataset, unbroken, tmp_path):
     trained.train(trained.prepare(tmp_path, config, dataset))
     other = config._replace(train=dataclasses.replace(config.train, seed=1))
