@@ -147,7 +147,7 @@ def prepare(
     content, name = _content(config, dataset), kind_of(config.data).name
     goes_on = runs.check(folder, content, overwrite=overwrite)
     belongs = _belongs(runs.read_config(folder) if goes_on else content, name)
-    progress, damaged = None, {}
+    progress, damaged, num_recorded = None, {}, 0
     if goes_on:
         if processes.is_first():
             checkpoints.sweep(folder / CHECKPOINTS)
@@ -155,7 +155,7 @@ def prepare(
         processes.wait_for_all("swept")
         seen = kind_of(config.data).describe(dataset)
         progress, damaged = _restore(folder, system, seen, belongs)
-    num_recorded = 0 if progress is None else runs.count_epochs(folder, int(progress.epoch))
+        num_recorded = runs.count_epochs(folder, 0 if progress is None else int(progress.epoch))
     job = Job(folder, config, dataset, system, progress, overwrite, damaged, belongs, num_recorded)
     # Nothing is written before all have looked.
     processes.check_same(job.num_epochs_done, f"the last checkpoint of {folder}")

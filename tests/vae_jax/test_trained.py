@@ -223,6 +223,19 @@ def test_metrics_that_a_power_cut_tore_are_told_and_mended(config, dataset, unbr
     assert [row["epoch"] for row in runs.read_metrics(tmp_path)] == [1, 2, 4, 5]
 
 
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_damaged_metrics_are_named_before_anything_is_trained(
+    config, dataset, unbroken, tmp_path, has_checkpoint
+):
+    folder = shutil.copytree(unbroken.folder, tmp_path / "run")
+    with (folder / runs.METRICS).open("ab") as file:
+        file.write(b"?\n")
+    if not has_checkpoint:
+        shutil.rmtree(folder / CHECKPOINTS)
+    with pytest.raises(InputError, match=r"metrics\.jsonl:6: damaged line"):
+        trained.prepare(folder, config, dataset)
+
+
 def test_a_finished_run_is_left_as_it_is(config, dataset, unbroken):
     files = {path: path.stat().st_mtime_ns for path in unbroken.folder.rglob("*")}
     job = trained.prepare(unbroken.folder, config, dataset)
