@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy import stats
 
 from bayes_jax.errors import InputError
+from bayes_jax.estimates import Draws
 from bayes_jax.model import LatentModel, compilable, simulate
 
 # Expected count of a bin of the chi-square test.
@@ -76,7 +77,7 @@ def simulation_based_calibration(
         key: a PRNG key.
         model: p(z) p(x | z).
         sampler: `(key, x [simulation, ...]) -> z [simulation, draw, latent]`, nearly independent
-            draws for each x: `thin` those of chains.
+            draws for each x: `thin` those of chains, after `check_valid`.
         num_simulations: at least 100, or little can be seen.
 
     Returns:
@@ -157,6 +158,18 @@ def thin(
     return z[:, :, ::every].reshape(len(z), -1, z.shape[-1])
 
 
+def check_valid(draws: Draws) -> None:
+    """Refuse chains that went wrong for some x: ranks among them say nothing of a posterior.
+
+    Args:
+        draws: of every simulated x.
+
+    Raises:
+        InputError: saying of how many, and which is the first.
+    """
+    _refuse(~np.asarray(draws.valid), "come from chains that met a density that is no number")
+
+
 def interval_coverage(
     z: Float[Array, "batch latent"],
     draws: Float[Array, "batch draw latent"],
@@ -182,10 +195,13 @@ def interval_coverage(
 
 
 def _check_finite(draws) -> None:
-    bad = ~np.isfinite(np.asarray(draws)).all(axis=(1, 2))
+    _refuse(~np.isfinite(np.asarray(draws)).all(axis=(1, 2)), "are not finite")
+
+
+def _refuse(bad, what: str) -> None:
     if bad.any():
         raise InputError(
-            f"draws of {bad.sum()} of {len(bad)} observations are not finite, the first of them "
+            f"draws of {bad.sum()} of {len(bad)} observations {what}, the first of them "
             f"x[{int(np.argmax(bad))}]: expected a sampler that gives every x finite draws"
         )
 

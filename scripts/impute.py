@@ -84,6 +84,8 @@ def main(command: Impute) -> None:
         meta=runs.meta(command, seconds=time.perf_counter() - start),
     )
     console.print_table(table)
+    for line in run_imputation.warnings(finished):
+        console.warn(line)
     console.show(f"report: {page}")
 
 

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from bayes_jax import GenerativeModel
-from bayes_jax.calibration import Calibration, simulation_based_calibration
+from bayes_jax.calibration import Calibration, check_valid, simulation_based_calibration
 from bayes_jax.noise import independent_draws
 from vae_jax.comparison import methods
 from vae_jax.comparison.methods import Engines
@@ -41,6 +41,9 @@ def calibrate(
 
     Returns:
         Name of each inference -> its ranks and p values; without an encoder, HMC alone.
+
+    Raises:
+        InputError: draws that are not finite, or chains that went wrong: neither has ranks.
     """
     key = jax.random.fold_in(key, CALIBRATION_STREAM)
     model, guide = generative.latent, generative.guide
@@ -95,4 +98,5 @@ def _from_guide(engines, model, guide, batch_size, key, x):
 
 def _from_chains(engines, model, guide, batch_size, key, x):
     draws = engines.sample_posterior(key, model, x, guide=guide, batch_size=batch_size, **MCMC)
+    check_valid(draws)
     return draws.pooled(every=EVERY)

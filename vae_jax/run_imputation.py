@@ -123,7 +123,7 @@ def run_ways(
 
 
 def rows(name: str, finished: list[Imputed], *, white: float = 1.0) -> list[dict]:
-    """One row per way, with errors over images.
+    """One row per way, with errors over the images that went well, of which `num_images` there are.
 
     Args:
         name: of the model.
@@ -133,8 +133,30 @@ def rows(name: str, finished: list[Imputed], *, white: float = 1.0) -> list[dict
     return [_row(name, entry, white) for entry in finished]
 
 
+def warnings(finished: list[Imputed]) -> list[str]:
+    """A line for each way that went wrong for some images, which its row leaves out.
+
+    Args:
+        finished: of one run.
+    """
+    known = {NAMES[entry.method]: _bad_images(entry) for entry in finished}
+    return [
+        f"{name}: {len(images)} images are left out, the first of them image {images[0]}: p(x | z) "
+        "is NaN or infinite somewhere"
+        for name, images in known.items()
+        if len(images)
+    ]
+
+
+def _bad_images(entry: Imputed) -> np.ndarray:
+    log_prob = np.asarray(entry.measures.log_prob)
+    return np.flatnonzero(np.isnan(log_prob) | ~np.asarray(entry.imputations.valid))
+
+
 def _row(name, entry: Imputed, white) -> dict:
-    found = entry.measures
+    *values, kind = entry.measures
+    images = np.setdiff1d(np.arange(len(values[0])), _bad_images(entry))
+    found = Measures(*(np.asarray(each)[images] for each in values), kind)
     squared, squared_stderr = _mean(found.squared_error / white**2)
     log_prob, log_prob_stderr = _mean(found.log_prob)
     coverage, coverage_stderr = _mean(found.coverage)
@@ -151,18 +173,23 @@ def _row(name, entry: Imputed, white) -> dict:
         "kind": found.kind.name.lower(),
         "coverage": coverage,
         "stderr_coverage": coverage_stderr,
-        "rhat": None if z is None else float(np.max(worst_rhat(z))),
-        "num_images": len(found.log_prob),
+        "rhat": None if z is None else _largest(worst_rhat(z)[images]),
+        "num_images": len(images),
         "num_imputations": entry.imputations.x.shape[1],
-        "seconds": entry.seconds / len(found.log_prob),
+        "seconds": entry.seconds / len(entry.measures.log_prob),
     }
 
 
 def _mean(values) -> tuple[float, float]:
-    """And its standard error over images; NaN for one."""
+    """And its standard error over images; NaN for one, and both for none."""
     values = np.asarray(values, np.float64)
-    spread = np.std(values, ddof=1) if len(values) > 1 else np.nan
-    return float(np.mean(values)), float(spread / np.sqrt(len(values)))
+    if len(values) < 2:
+        return float(values.sum() if len(values) else np.nan), np.nan
+    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def _largest(values) -> float:
+    return float(np.max(values)) if len(values) else np.nan
 
 
 def _exactly(generative, key, x, missing, *, num_chains, num_samples, **options) -> Imputations:

@@ -16,7 +16,7 @@ def write(folder: str | Path, finished: list[Finished]) -> list[Path]:
 
     `draws.npz`: `z` `[image, chain, draw, latent]`, `log_joint` (log p(x, z) in nats, `[image,
     chain, draw]`). `weights.npz`: `log_weight` in nats, `[image, chain]`. Both: `image`, the number
-    of each image in the test split, and `method`.
+    of each image in the test split, `valid`, False for an image that went wrong, and `method`.
 
     Args:
         folder: where to.
@@ -38,7 +38,8 @@ def _draws(finished: list[Finished]) -> dict:
         return {}
     log_joint = np.asarray(entry.outcome.log_joint)
     z = np.asarray(entry.outcome.draws).reshape(*log_joint.shape, -1)
-    return {"z": z, "log_joint": log_joint, **_common(entry, len(z))}
+    valid = entry.outcome.verdict.diagnostics.valid
+    return {"z": z, "log_joint": log_joint, **_common(entry, valid)}
 
 
 def _weights(finished: list[Finished]) -> dict:
@@ -46,11 +47,12 @@ def _weights(finished: list[Finished]) -> dict:
     if entry is None:
         return {}
     log_weight = np.asarray(entry.outcome.log_weight)
-    return {"log_weight": log_weight, **_common(entry, len(log_weight))}
+    return {"log_weight": log_weight, **_common(entry, entry.outcome.evidence.valid)}
 
 
-def _common(entry: Finished, num_images: int) -> dict:
-    return {"image": np.arange(num_images), "method": np.array(entry.method.name)}
+def _common(entry: Finished, valid) -> dict:
+    valid, name = np.asarray(valid), np.array(entry.method.name)
+    return {"image": np.arange(len(valid)), "valid": valid, "method": name}
 
 
 def _archive(arrays: dict) -> bytes:

@@ -100,7 +100,7 @@ def impute_exactly(
         raise InputError(
             f"x[{int(jnp.argmin(inside))}] holds observed entries outside the support of the model"
         )
-    return Imputations(completed, mean)
+    return Imputations(completed, mean, jnp.ones(len(x), bool))
 
 
 @partial(jax.jit, static_argnames=("num_imputations", "batch_size"))
@@ -158,7 +158,7 @@ def impute_by_mcmc(
         batch_size=batch_size,
         **options,
     )
-    return from_latents(
+    found = from_latents(
         key_complete,
         model,
         draws.z,
@@ -167,3 +167,4 @@ def impute_by_mcmc(
         num_imputations=num_imputations,
         batch_size=batch_size,
     )
+    return found._replace(valid=found.valid & draws.valid)

@@ -12,6 +12,8 @@ from bayes_jax import LatentModel, fit_posterior, sample_posterior, simulate, ve
 from bayes_jax.annealing import reverse_evidence
 from bayes_jax.diagnostics import Fault
 from bayes_jax.exact import quadrature
+from bayes_jax.imputation import impute_by_mcmc, impute_by_pseudo_gibbs
+from bayes_jax.missing import condition
 from bayes_jax.smc import smc_runs
 
 KEY = jax.random.key(0)
@@ -37,8 +39,16 @@ class Spoiled(dist.Distribution):
         return self.good.sample(key, sample_shape)
 
     def log_prob(self, x):
-        is_marked = (x[..., 0] > 9) & (self.z[0] > 0.5)
-        return self.good.log_prob(x.at[..., 0].set(0.0)) + jnp.where(is_marked, self.bad, 0.0)
+        return self.good.log_prob(x.at[..., 0].set(0.0)) + self.badness(x)
+
+    def badness(self, x):
+        return jnp.where((x[..., 0] > 9) & (self.z[0] > 0.5), self.bad, 0.0)
+
+
+@condition.register
+def _(distribution: Spoiled, x, missing):
+    found = condition(distribution.good, x.at[0].set(0.0), missing)
+    return found._replace(log_prob=found.log_prob + distribution.badness(x))
 
 
 def spoiled(bad):
@@ -89,6 +99,15 @@ def smc_evidence(*args, **options):
     return smc_runs(*args, **options).evidence()
 
 
+def of_imputation(impute, **options):
+    def run(model, x):
+        missing = jnp.zeros(x.shape, bool).at[:, 2].set(True)
+        found = impute(KEY, model, x, missing, num_imputations=20, num_samples=30, **options)
+        return found.valid, (found.x, found.mean, found.z)
+
+    return run
+
+
 def of_lattice(model, x):
     grid = quadrature.posteriors(model, x, num_points=32)
     evidence = quadrature.evidence(grid.log_evidence, grid.error)
@@ -112,6 +131,9 @@ ENGINES = {
     "HMC": of_chains("hmc"),
     "NUTS": of_chains("nuts"),
     "q*": of_fit,
+    "imputation": of_imputation(impute_by_mcmc, num_warmup=40),
+    "imputation, pseudo-Gibbs": of_imputation(impute_by_pseudo_gibbs, guide=guide),
+    "imputation, Metropolis": of_imputation(impute_by_pseudo_gibbs, guide=guide, corrected=True),
 }
 
 
@@ -123,7 +145,7 @@ LONG = ("annealing, adaptive", "annealing, guide", "reverse", "NUTS")
     [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in ENGINES],
 )
 def test_the_bad_x_is_flagged_and_no_other_moves(name):
-    """Two places and two values for each of 13 engines; both make a number that is no density."""
+    """Two places and two values for each of 16 engines; both make a number that is no density."""
     run, rng = ENGINES[name], np.random.default_rng(len(name))
     for bad in (np.nan, np.inf):
         for image in rng.choice(NUM_IMAGES, 2, replace=False):

@@ -131,6 +131,7 @@ def test_draws_and_weights_are_saved(vae_run, vae_results):
     assert draws["log_joint"].shape == (3, 4, 300)
     assert (str(draws["method"]), draws["image"].tolist()) == ("HMC", [0, 1, 2])
     assert str(weights["method"]) == "annealed from the guide"
+    assert (draws["valid"].tolist(), weights["valid"].tolist()) == ([True] * 3, [True] * 8)
     # They are what the report is made of.
     evidence = np.mean(logsumexp(weights["log_weight"], axis=1) - np.log(4))
     row = by_method(vae_results["rows"], "evidence")["annealed from the guide"]
