@@ -80,6 +80,8 @@ def main(command: Compare) -> None:
     )
     for table in tables:
         console.print_table(table)
+    for line in model_table.warnings(scored):
+        console.warn(line)
     for name, entries in finished.items():
         for line in inferences.warnings(entries):
             console.warn(f"{name}: {line}")

@@ -4,7 +4,8 @@ python scripts/reproduce.py flax --data-dir DIR      half a minute on 2 CPU core
 python scripts/reproduce.py --data-dir DIR           all of them: many hours on a CPU
 
 Each is a run folder OUT/NAME of its own: the same command again goes on where it was stopped.
-OUT/results.json and report.html have a row for every one that is finished, by this call or earlier.
+OUT/results.json and report.html have a row for every one that is finished, by this call or earlier;
+one whose score is no number is scored again by the next call.
 """
 
 import time
@@ -58,7 +59,7 @@ def main(command: Reproduce) -> None:
     dataset = arrays.load(data)
     for name in command.chosen:
         reproduce(name, command.out / name, data, dataset)
-        table = reproduction_report.table(reproduction_report.finished(command.out))
+        table = reproduction_report.table(reproduction_report.rows(command.out))
         page = report.write(
             command.out,
             title="Published numbers, obtained here",
@@ -86,7 +87,8 @@ def reproduce(name, folder, data, dataset) -> None:
         advance(job.num_epochs_done)
         run = trained.train(job, on_epoch=lambda report: advance(1, note=note(report)))
     console.message(f"scoring {name}")
-    row = reproduction_report.row(jax.random.key(0), asked, run, dataset)
+    key = jax.random.key(0)
+    row = reproduction_report.row(key, asked, run, dataset, warn=console.warn)
     return reproduction_report.keep(folder, row)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ from vae_jax.provenance import versions
 from vae_jax.records import write_json
 from vae_jax.reproductions import REPRODUCTIONS, Reproduction
 from vae_jax.runs import read_metrics
+from vae_jax.scores import warning
 from vae_jax.tables import Column, Table
 from vae_jax.trained import TrainedRun
 
@@ -41,7 +43,14 @@ _COLUMNS = [
 ]
 
 
-def row(key: PRNGKeyArray, asked: Reproduction, run: TrainedRun, dataset: Dataset) -> dict:
+def row(
+    key: PRNGKeyArray,
+    asked: Reproduction,
+    run: TrainedRun,
+    dataset: Dataset,
+    *,
+    warn: Callable[[str], None],
+) -> dict:
     """Score one run as its publication did.
 
     Args:
@@ -49,13 +58,17 @@ def row(key: PRNGKeyArray, asked: Reproduction, run: TrainedRun, dataset: Datase
         asked: what was published.
         run: trained so.
         dataset: its test images are scored.
+        warn: called with one line if images have no number.
 
     Returns:
         The numbers of one row; `nll` is the negative bound in nats per image.
     """
     start = time.perf_counter()
     x = jnp.asarray(dataset.test, jnp.float32)
-    nll = -np.asarray(_evidence(key, asked, run.generative, x).lower, np.float64)
+    evidence = _evidence(key, asked, run.generative, x)
+    if line := warning(asked.title, evidence):
+        warn(line)
+    nll = -np.asarray(evidence.lower, np.float64)
     guide = run.generative.guide
     return {
         "table": "reproductions",
@@ -90,23 +103,28 @@ def _evidence(key, asked: Reproduction, generative: GenerativeModel, x) -> Evide
 
 
 def keep(folder: Path, row: dict) -> None:
-    """Write a row beside its run, so that no later call scores it again."""
+    """Write a row beside its run; if its `nll` is a number, no later call scores it again."""
     write_json(folder / _ROW_FILE, row)
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run was trained and scored."""
-    return (folder / _ROW_FILE).is_file()
+    """Whether a run was trained, and its score is a number.
+
+    Raises:
+        InputError: a row that was cut off.
+    """
+    path = folder / _ROW_FILE
+    return path.is_file() and _read(path).get("nll") is not None
 
 
-def finished(folder: Path) -> list[dict]:
+def rows(folder: Path) -> list[dict]:
     """The rows of all runs in a folder, in the order of the publications.
 
     Raises:
         InputError: a row that was cut off.
     """
-    folders = [folder / name for name in REPRODUCTIONS if is_finished(folder / name)]
-    return [_read(each / _ROW_FILE) for each in folders]
+    paths = [folder / name / _ROW_FILE for name in REPRODUCTIONS]
+    return [_read(path) for path in paths if path.is_file()]
 
 
 def _read(path: Path) -> dict:

@@ -47,6 +47,23 @@ def mean_log_prob(evidence: Evidence) -> np.float64:
     return np.mean(np.asarray(evidence.lower, np.float64))
 
 
+def warning(name: str, evidence: Evidence, *, noun: str = "images") -> str | None:
+    """One line where log p(x) of some examples is no number; None where all are.
+
+    Args:
+        name: of what found it.
+        evidence: of the examples.
+        noun: what they are, many of them.
+    """
+    bad = np.flatnonzero(~(np.isfinite(evidence.lower) & np.asarray(evidence.valid)))
+    if not len(bad):
+        return None
+    return (
+        f"{name}: log p(x) of {len(bad)} {noun} is NaN or infinite, the first of them "
+        f"{noun.removesuffix('s')} {bad[0]}: their mean is no number"
+    )
+
+
 def _image_measures(evidence: Evidence, dataset: Dataset, split: str) -> dict:
     del split
     spec = dataset.spec

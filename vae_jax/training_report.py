@@ -15,7 +15,7 @@ from vae_jax.data.dataset import Dataset
 from vae_jax.data.kinds import kind_of
 from vae_jax.data.text import TextDataset
 from vae_jax.report import Picture
-from vae_jax.scores import mean_log_prob, scores_of
+from vae_jax.scores import mean_log_prob, scores_of, warning
 from vae_jax.tables import Column, Table
 from vae_jax.trained import TrainedRun
 
@@ -54,7 +54,8 @@ def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset | TextDataset) ->
     metrics = runs.read_metrics(run.folder)
     seconds = sum(row["seconds"] for row in metrics)
     title = f"{run.config.system} on {dataset.name}"
-    scores = _score_table(key, run, dataset, title)
+    scored = _scored(key, run, dataset)
+    scores = _score_table(run, dataset, scored, title)
     information, units = [], []
     if run.generative.guide is not None:
         x = jnp.asarray(dataset.validation, jnp.float32)
@@ -68,8 +69,12 @@ def write(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset | TextDataset) ->
         figures=_curve(run, metrics),
         meta=runs.meta(run.config, seconds=seconds),
     )
-    warnings = list(filter(None, map(latent_units.collapse_warning, units)))
-    return Written(scores, information, warnings)
+    noun = kind_of(run.config.data).noun
+    unknown = [
+        warning(f"{each.split} {noun}, {each.method}", each.evidence, noun=noun) for each in scored
+    ]
+    warnings = filter(None, [*unknown, *map(latent_units.collapse_warning, units)])
+    return Written(scores, information, list(warnings))
 
 
 def over_seeds(tables: Sequence[Table]) -> Table:
@@ -92,7 +97,14 @@ def over_seeds(tables: Sequence[Table]) -> Table:
     return first._replace(rows=rows, columns=columns)
 
 
-def _score_table(key, run: TrainedRun, dataset, title: str) -> Table:
+class _Scored(NamedTuple):
+    split: str
+    method: str
+    evidence: Evidence
+    seconds: float  # an example
+
+
+def _score_table(run: TrainedRun, dataset, scored: list[_Scored], title: str) -> Table:
     noun, scores = kind_of(run.config.data).noun, scores_of(run.seen)
     columns = [
         Column("split", f"{noun} of"),
@@ -105,7 +117,7 @@ def _score_table(key, run: TrainedRun, dataset, title: str) -> Table:
         f"log p(x): mean over all {noun} of the split, ± standard error over {noun}. kind: 'exact' "
         f"is the value, 'lower' a bound below it in expectation. {scores.note}"
     )
-    rows = score_rows(key, run, dataset)
+    rows = [_score_row(run, dataset, entry) for entry in scored]
     return Table(f"Held-out {noun}: {title}", rows, columns, note)
 
 
@@ -120,30 +132,35 @@ def score_rows(key: PRNGKeyArray, run: TrainedRun, dataset: Dataset | TextDatase
     Returns:
         Rows with the fields of every results.json; `stderr` is over examples.
     """
-    noun, of_kind = kind_of(run.config.data).noun, scores_of(run.seen)
-    rows = []
+    return [_score_row(run, dataset, entry) for entry in _scored(key, run, dataset)]
+
+
+def _scored(key, run: TrainedRun, dataset) -> list[_Scored]:
+    of_kind, found = scores_of(run.seen), []
     for split, x in (("validation", dataset.validation), ("test", dataset.test)):
         start = time.perf_counter()
         x = jnp.asarray(x, jnp.float32)
         scores = _scores(key, run.generative, x, num_at_once=of_kind.num_at_once)
         num_scored = sum(len(evidence.lower) for evidence in scores.values())
         seconds = (time.perf_counter() - start) / num_scored
-        rows += [
-            {
-                "table": "training",
-                "model": run.config.system,
-                "split": split,
-                "method": method,
-                "log_prob": mean_log_prob(evidence),
-                "stderr": float(np.std(evidence.lower, ddof=1) / np.sqrt(len(evidence.lower))),
-                "kind": evidence.kind.name.lower(),
-                **of_kind.measures(evidence, dataset, split),
-                f"num_{noun}": len(evidence.lower),
-                "seconds": seconds,
-            }
-            for method, evidence in scores.items()
-        ]
-    return rows
+        found += [_Scored(split, method, evidence, seconds) for method, evidence in scores.items()]
+    return found
+
+
+def _score_row(run: TrainedRun, dataset, entry: _Scored) -> dict:
+    evidence, num = entry.evidence, len(entry.evidence.lower)
+    return {
+        "table": "training",
+        "model": run.config.system,
+        "split": entry.split,
+        "method": entry.method,
+        "log_prob": mean_log_prob(evidence),
+        "stderr": float(np.std(evidence.lower, ddof=1) / np.sqrt(num)),
+        "kind": evidence.kind.name.lower(),
+        **scores_of(run.seen).measures(evidence, dataset, entry.split),
+        f"num_{kind_of(run.config.data).noun}": num,
+        "seconds": entry.seconds,
+    }
 
 
 def _scores(key, generative: GenerativeModel, x, *, num_at_once: int) -> dict[str, Evidence]:

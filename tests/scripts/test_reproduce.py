@@ -4,12 +4,14 @@ import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bayes_jax import importance_bound
 from bayes_jax.errors import InputError
-from vae_jax import reproductions, trained
+from bayes_jax.estimates import exact_evidence
+from vae_jax import reproduction_report, reproductions, trained
 from vae_jax.configs import AutoregressiveConfig, TrainConfig, VAEConfig
 
 from .conftest import load_script
@@ -74,6 +76,24 @@ def test_an_exact_model_is_scored_without_samples(little, tmp_path):
     assert row["nll"] == pytest.approx(exact, abs=1e-3)
     assert row["num_samples"] == 0
     assert row["active_units"] is None
+
+
+def test_a_score_that_is_no_number_is_told_and_tried_again(little, tmp_path, capsys, monkeypatch):
+    command = little.Reproduce(("flax",), out=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(reproduction_report, "_evidence", without_a_number)
+        little.main(command)
+    (row,) = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert row["nll"] is None
+    assert "image 2: their mean is no number" in capsys.readouterr().err
+    little.main(command)
+    (row,) = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert row["nll"] > 0
+    assert "is finished" not in capsys.readouterr().err
+
+
+def without_a_number(key, asked, generative, x):
+    return exact_evidence(jnp.zeros(len(x)).at[2].set(jnp.nan))
 
 
 def test_what_is_unknown_is_one_line(little):

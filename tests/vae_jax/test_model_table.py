@@ -64,6 +64,12 @@ def test_rows_pair_images_and_pool_seeds(digits):
     np.testing.assert_allclose(rows[1]["bits_per_dim"], 12 / (64 * np.log(2)))
     assert rows[0]["seconds_per_thousand"] == pytest.approx(100)
     assert model_table.SPREAD_COLUMN in model_table.table([first, second], digits).columns
+    # A model without a number for some image is named, and is not the best.
+    bad = [scored([-1.0, np.nan, -1.0])]
+    assert model_table.rows([bad, first, second], digits)[1:] == rows
+    assert not model_table.warnings([first, second])
+    (line,) = model_table.warnings([first, bad])
+    assert line.startswith(f"{trained.title}: log p(x) of 1 images is NaN or infinite, the first")
 
 
 @pytest.mark.long

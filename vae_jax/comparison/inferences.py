@@ -15,6 +15,7 @@ from bayes_jax.calibration import Coverage, interval_coverage
 from bayes_jax.diagnostics import Verdict
 from bayes_jax.estimates import EvidenceKind
 from vae_jax.comparison.methods import Method, Outcome, Setting, compared
+from vae_jax.scores import warning
 from vae_jax.timing import timed
 
 NOMINAL_COVERAGE = 0.9
@@ -111,18 +112,12 @@ def rows(model_name: str, finished: list[Finished]) -> list[dict]:
 
 def warnings(finished: list[Finished]) -> list[str]:
     """A line for each method that has no number for some images: their mean has none either."""
-    known = {entry.method.name: entry.outcome.evidence for entry in finished}
-    bad = {
-        name: np.flatnonzero(~np.asarray(evidence.valid))
-        for name, evidence in known.items()
-        if evidence is not None
-    }
-    return [
-        f"{name}: log p(x) of {len(images)} images is no number, the first of them image "
-        f"{images[0]}: p(x | z) is NaN or infinite somewhere"
-        for name, images in bad.items()
-        if len(images)
+    lines = [
+        warning(entry.method.name, entry.outcome.evidence)
+        for entry in finished
+        if entry.outcome.evidence is not None
     ]
+    return [line for line in lines if line]
 
 
 def find(finished: list[Finished], name: str) -> Finished | None:

@@ -15,6 +15,7 @@ from vae_jax.comparison.scores import Scored
 from vae_jax.configs import DataConfig
 from vae_jax.data.arrays import bits_per_dim
 from vae_jax.data.dataset import Dataset
+from vae_jax.scores import warning
 from vae_jax.tables import Column, Table
 
 COLUMNS = [
@@ -92,6 +93,16 @@ def table(scored: list[list[Scored]], dataset: Dataset) -> Table:
     return Table(f"Every model, the same data: {dataset.name}", found, shown, note)
 
 
+def warnings(scored: list[list[Scored]]) -> list[str]:
+    """A line for each seed of a model that has no number for some images.
+
+    Args:
+        scored: for each model its seeds.
+    """
+    lines = [warning(entry.trained.title, entry.evidence) for seeds in scored for entry in seeds]
+    return [line for line in lines if line]
+
+
 def commands(trained: list[Trained], data: DataConfig) -> Table:
     """How each model is trained alone.
 
@@ -126,7 +137,7 @@ def rows(scored: list[list[Scored]], dataset: Dataset) -> list[dict]:
         dataset: of the images.
     """
     values = [pooled.per_image([entry.evidence for entry in seeds]) for seeds in scored]
-    best = max(values, key=lambda value: value.mean())
+    best = max(values, key=lambda value: np.nan_to_num(value.mean(), nan=-np.inf))
     return [_row(seeds, value, best, dataset) for seeds, value in zip(scored, values, strict=True)]
 
 
