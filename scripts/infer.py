@@ -155,7 +155,7 @@ def tell(command: Infer, run, dataset, x, finished, cases, train, *, start: floa
 
 
 def open_store(command: Infer, run, dataset):
-    """The folder of what is unfinished, and a message if an earlier call left something there."""
+    """The folder of what is unfinished, and lines on what lies there or will not be kept."""
     import jax
 
     from vae_jax import resumption, trained
@@ -182,6 +182,8 @@ def open_store(command: Infer, run, dataset):
         warn=console.warn,
         keeps=not processes.are_several(),
     )
+    if run.generative.latent is not None and (line := resumption.unsaved(store)):
+        console.warn(line)
     if store.keeps and store.root.is_dir():
         console.message(f"{store.root}: going on where an earlier call was stopped")
         for name, (then, now) in trained.changed_versions(store.root, with_commit=True).items():

@@ -12,6 +12,8 @@ from scipy.stats import multivariate_normal
 from vae_jax import report, run_inference, systems, trained
 from vae_jax.configs import LinearVAEConfig, ObservationSpec, PosteriorConfig, VAEConfig
 
+from .conftest import load_script
+
 SMALL = ["--num-images", 8, "--num-posteriors", 3, "--num-temperatures", 20]
 SMALL += ["--num-chains", 4, "--num-draws", 300, "--num-simulations", 100]
 
@@ -165,6 +167,26 @@ def test_what_is_unfinished_is_gone_on_with_or_refused(run, refused, ppca_run, m
         assert run(*options).code == 1
         patch.setattr(run_inference, "_measured", fail)
         assert run(*options, "--overwrite").err.splitlines()[-1] == "error: no space left"
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "expected"),
+    [
+        ("device_count", 4, "4 devices keep what is finished, and nothing within MCMC"),
+        ("process_count", 2, "several processes keep nothing that is unfinished"),
+        ("device_count", 1, None),
+    ],
+)
+def test_what_will_not_be_kept_is_told(
+    ppca_run, tmp_path, monkeypatch, capsys, name, number, expected
+):
+    script, run = load_script("infer"), trained.load(ppca_run)
+    dataset = trained.load_data(run)
+    monkeypatch.setattr(jax, name, lambda: number)
+    script.open_store(script.Infer(ppca_run, out=tmp_path), run, dataset)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == (expected is not None)
+    assert all(line.startswith(f"warning: {expected}") for line in lines)
 
 
 def fail(*args, **kwargs):

@@ -16,6 +16,7 @@ from vae_jax.resumption.engines import (
     evidence_sandwich,
     fit_posterior,
     sample_posterior,
+    unsaved,
 )
 from vae_jax.resumption.stores import Store, open_store
 from vae_jax.resumption.work import Work, carry_out
@@ -30,4 +31,5 @@ __all__ = [
     "fit_posterior",
     "open_store",
     "sample_posterior",
+    "unsaved",
 ]

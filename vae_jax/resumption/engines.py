@@ -55,6 +55,25 @@ def engines_in(store: Store) -> Engines:
     )
 
 
+def unsaved(store: Store) -> str | None:
+    """One line on what `engines_in` does not save in a place; None where it saves all.
+
+    Args:
+        store: the place.
+    """
+    if not store.keeps:
+        return (
+            "several processes keep nothing that is unfinished: checkpoint_seconds and overwrite "
+            "do nothing, and a call that is stopped begins anew"
+        )
+    if jax.device_count() > 1:
+        return (
+            f"{jax.device_count()} devices keep what is finished, and nothing within MCMC, "
+            "annealing or q*: checkpoint_seconds does nothing"
+        )
+    return None
+
+
 def sample_posterior(
     store: Store,
     key: PRNGKeyArray,
