@@ -40,6 +40,7 @@ def main(command: Compare) -> None:
     from vae_jax.comparison import certificate, exhibit, inferences, model_table, models
     from vae_jax.comparison.entrants import track
     from vae_jax.data.arrays import load
+    from vae_jax.resumption.leaves import digest
     from vae_jax.sharding import processes
 
     start = time.perf_counter()
@@ -48,6 +49,8 @@ def main(command: Compare) -> None:
     dataset = load(command.data_config)
     x = models.test_images(dataset, command.budget)
     asked = {field.name: getattr(command, field.name) for field in fields(CompareConfig)}
+    splits = (dataset.train, dataset.validation, dataset.test)
+    processes.check_alike(lambda: {"config": asked | {"data_dir": None}, "data": digest(splits)})
     runs.check(command.out, asked, overwrite=command.overwrite)
     processes.wait_for_all("checked")
     if processes.is_first():

@@ -174,6 +174,13 @@ def open_store(command: Infer, run, dataset):
         "images": {split: digest(x[: command.num_images]) for split, x in images.items()},
         "x64": bool(jax.config.jax_enable_x64),
     }
+    processes.check_alike(
+        lambda: {
+            "config": [content[name] for name in ("command", "run", "epoch", "x64")],
+            "data": content["images"],
+            "params": content["params"],
+        }
+    )
     store = resumption.open_store(
         command.folder / "unfinished",
         content,

@@ -24,6 +24,7 @@ from vae_jax.data.kinds import Record, kind_of
 from vae_jax.data.text import TextDataset
 from vae_jax.interruption import Interrupted, deferred
 from vae_jax.records import config_hash, from_dict, sweep, sync, to_plain
+from vae_jax.resumption.leaves import digest
 from vae_jax.runs import CHECKPOINTS, CONFIG, METRICS, RunConfig
 from vae_jax.sharding import processes
 from vae_jax.systems.base import System, observing, training_data
@@ -139,11 +140,12 @@ def prepare(
 
     Raises:
         InputError: a folder of another run, a system that does not fit the data, no checkpoint
-            that is intact, one of another run, damaged metrics, processes that see different
-            checkpoints.
+            that is intact, one of another run, damaged metrics, processes whose configs, data or
+            checkpoints differ.
     """
     folder = Path(folder).absolute()
     system = observing(systems.build(config.system, config.config, dataset.spec), dataset.observe)
+    processes.check_alike(lambda: _shared(config, dataset))
     content, name = _content(config, dataset), kind_of(config.data).name
     goes_on = runs.check(folder, content, overwrite=overwrite)
     belongs = _belongs(runs.read_config(folder) if goes_on else content, name)
@@ -365,6 +367,13 @@ def _stop(jobs, reports, number: int) -> None:
 def _content(config: RunConfig, dataset: Dataset | TextDataset) -> dict:
     kind = kind_of(config.data)
     return {**to_plain(config), kind.name: to_plain(kind.describe(dataset))}
+
+
+def _shared(config: RunConfig, dataset: Dataset | TextDataset) -> dict:
+    """What is the same in all processes; the data may lie in another folder for each."""
+    data = dataclasses.replace(config.data, data_dir=None)
+    splits = (dataset.train, dataset.validation, dataset.test)
+    return {"config": config._replace(data=data), "data": digest(splits)}
 
 
 def _recorder(job: Job, seconds_between):

@@ -160,6 +160,16 @@ def test_a_batch_that_processes_cannot_share_is_refused_in_one_line(tmp_path):
 
 
 @pytest.mark.long
+def test_processes_with_other_options_are_refused_in_one_line(tmp_path):
+    args = [TRAIN, *OPTIONS, "--out", tmp_path / "run", "--distributed", "--coordinator"]
+    args += [coordinator(), "--num-processes", 2]
+    started = [start(2, *args, "--process-id", seed, "--train.seed", seed) for seed in range(2)]
+    for _, line in finish(started, code=2):
+        assert line.splitlines()[-1].startswith("error: not the same in all processes: config;")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.long
 def test_an_error_in_one_process_ends_all(tmp_path):
     """The first cannot save its checkpoint; the other misses it, and does not wait for minutes."""
     joined = ["--distributed", "--coordinator", coordinator(), "--num-processes", 2]

@@ -10,7 +10,14 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from vae_jax import report, run_inference, systems, trained
-from vae_jax.configs import LinearVAEConfig, ObservationSpec, PosteriorConfig, VAEConfig
+from vae_jax.configs import (
+    DistributedConfig,
+    LinearVAEConfig,
+    ObservationSpec,
+    PosteriorConfig,
+    VAEConfig,
+)
+from vae_jax.sharding import processes
 
 from .conftest import load_script
 
@@ -170,23 +177,39 @@ def test_what_is_unfinished_is_gone_on_with_or_refused(run, refused, ppca_run, m
 
 
 @pytest.mark.parametrize(
-    ("name", "number", "expected"),
+    ("num_devices", "are_several", "expected"),
     [
-        ("device_count", 4, "4 devices keep what is finished, and nothing within MCMC"),
-        ("process_count", 2, "several processes keep nothing that is unfinished"),
-        ("device_count", 1, None),
+        (4, False, "4 devices keep what is finished, and nothing within MCMC"),
+        (4, True, "several processes keep nothing that is unfinished"),
+        (1, False, None),
     ],
 )
 def test_what_will_not_be_kept_is_told(
-    ppca_run, tmp_path, monkeypatch, capsys, name, number, expected
+    ppca_run, tmp_path, monkeypatch, capsys, num_devices, are_several, expected
 ):
     script, run = load_script("infer"), trained.load(ppca_run)
     dataset = trained.load_data(run)
-    monkeypatch.setattr(jax, name, lambda: number)
+    monkeypatch.setattr(jax, "device_count", lambda: num_devices)
+    monkeypatch.setattr(processes, "are_several", lambda: are_several)
     script.open_store(script.Infer(ppca_run, out=tmp_path), run, dataset)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == (expected is not None)
     assert all(line.startswith(f"warning: {expected}") for line in lines)
+
+
+def test_processes_compare_what_their_numbers_depend_on(ppca_run, tmp_path, monkeypatch):
+    script, run = load_script("infer"), trained.load(ppca_run)
+    dataset, seen = trained.load_data(run), []
+    monkeypatch.setattr(processes, "check_alike", lambda contents: seen.append(contents()))
+    joined = DistributedConfig(True, "host:1", 2, 1)
+    for options in ({}, {"processes": joined}, {"seed": 1}):
+        script.open_store(script.Infer(ppca_run, out=tmp_path, **options), run, dataset)
+    other = dataset._replace(test=1 - dataset.test)
+    script.open_store(script.Infer(ppca_run, out=tmp_path), run, other)
+    first, *others = seen
+    assert [*first] == ["config", "data", "params"]
+    differ = [[name for name in first if found[name] != first[name]] for found in others]
+    assert differ == [[], ["config"], ["data"]]
 
 
 def fail(*args, **kwargs):

@@ -3,6 +3,8 @@
 Several devices and several processes are in tests/reliability/test_many_devices.py.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +16,17 @@ from bayes_jax import Evidence, LatentModel, evidence_sandwich, importance_draws
 from bayes_jax.errors import InputError
 from bayes_jax.estimates import EvidenceKind
 from bayes_jax.importance import importance_bound
+from vae_jax import trained, training
 from vae_jax.arguments import parse_train
-from vae_jax.configs import ConfigError, DistributedConfig
+from vae_jax.configs import (
+    ConfigError,
+    DataConfig,
+    DistributedConfig,
+    MixtureConfig,
+    TrainConfig,
+)
+from vae_jax.data.arrays import load
+from vae_jax.runs import RunConfig
 from vae_jax.sharding import observations, placement, processes
 
 KEY = jax.random.key(3)
@@ -171,6 +182,69 @@ def test_a_process_alone_waits_for_nobody():
     processes.check_same(3, "a number")
     assert processes.is_first()
     assert processes.largest(-3) == -3
+
+
+@pytest.fixture
+def second(monkeypatch):
+    """Call twice, as the first of two processes and as the second."""
+    sent = []
+
+    def gather(rows):
+        sent.append(rows)
+        return np.stack([sent[0], rows])
+
+    def call(first, other):
+        sent.clear()
+        monkeypatch.setattr(processes.multihost_utils, "process_allgather", gather)
+        monkeypatch.setattr(jax, "process_count", lambda: 2)
+        first()
+        return other()
+
+    return call
+
+
+def test_what_differs_between_processes_is_named(second):
+    ours = {"config": {"seed": 0}, "data": "0f3a", "params": "5b7c"}
+
+    def check(**theirs):
+        return lambda: processes.check_alike(lambda: ours | theirs)
+
+    second(check(), check())
+    with pytest.raises(InputError, match="not the same in all processes: data and params; exp"):
+        second(check(), check(data="0f3b", params="5b7d"))
+    with pytest.raises(InputError, match="not the same in all processes: config; expected"):
+        second(check(), check(config={"seed": 1}))
+
+
+def test_a_process_alone_computes_no_digest():
+    processes.check_alike(lambda: pytest.fail("called"))
+
+
+def test_training_begins_from_the_same_config_data_and_state(second, monkeypatch, tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.random.default_rng(0).random((60, 4, 5)) < 0.3)
+    config = RunConfig("mixture", MixtureConfig(2), TrainConfig(), DataConfig(str(path)))
+    dataset = load(config.data)
+    monkeypatch.setattr(processes, "check_same", lambda number, what: None)
+
+    def prepare(train=config.train, data=config.data, **changes):
+        other = config._replace(train=train, data=data)
+        return lambda: trained.prepare(tmp_path / "run", other, dataset._replace(**changes))
+
+    elsewhere = dataclasses.replace(config.data, data_dir="there")
+    job = second(prepare(), prepare(data=elsewhere))
+    with pytest.raises(InputError, match="processes: config;"):
+        second(prepare(), prepare(train=TrainConfig(seed=1)))
+    with pytest.raises(InputError, match="processes: data;"):
+        second(prepare(), prepare(test=1 - dataset.test))
+
+    def fit(seed):
+        key, sides = jax.random.key(seed), (dataset.train, dataset.validation)
+        return lambda: training.fit(key, job.system, *sides, config.train)
+
+    second(fit(0), fit(0))
+    with pytest.raises(InputError, match="processes: the fitted state;"):
+        second(fit(0), fit(1))
 
 
 def test_processes_must_start_before_jax_computes():

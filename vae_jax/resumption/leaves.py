@@ -124,7 +124,7 @@ def _path(keys: tuple) -> str:
 
 
 def _described(leaf: Any) -> str:
-    values = np.asarray(_plain(leaf))
+    values = leaf if isinstance(leaf, np.ndarray) else np.asarray(_plain(leaf))
     content = hashlib.sha256(values.tobytes()).hexdigest()[:12]
     return f"{values.dtype}{list(values.shape)} {content}"
 

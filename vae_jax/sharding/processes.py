@@ -5,6 +5,10 @@ Process 0 alone prints and writes. `bayes_jax` is imported late: BlackJAX comput
 is, and then the processes could not join any more.
 """
 
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -64,6 +68,34 @@ def largest(number: int) -> int:
     if jax.process_count() == 1:
         return number
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def check_alike(contents: Callable[[], dict[str, Any]]) -> None:
+    """Refuse to compute together from what is not the same in all processes.
+
+    Args:
+        contents: name of each -> what JSON can hold, arrays as their digests; called only where
+            there are several processes, all of which have the same names.
+
+    Raises:
+        InputError: in every process, naming what differs.
+    """
+    if jax.process_count() == 1:
+        return
+    from bayes_jax.errors import InputError
+    from vae_jax.records import to_json
+
+    ours = contents()
+    digests = [hashlib.sha256(to_json(content)).digest() for content in ours.values()]
+    rows = np.stack([np.frombuffer(digest, np.uint8) for digest in digests])
+    everyones = np.asarray(multihost_utils.process_allgather(rows))
+    different = np.any(everyones != everyones[0], axis=(0, 2))
+    if np.any(different):
+        names = " and ".join(np.array(list(ours))[different])
+        raise InputError(
+            f"not the same in all processes: {names}; expected the same command, data and folders, "
+            "and machines of one kind"
+        )
 
 
 def check_same(number: int, what: str) -> None:

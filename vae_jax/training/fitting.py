@@ -21,7 +21,8 @@ from bayes_jax.errors import InputError
 from bayes_jax.model import check_density, check_observations
 from vae_jax import schedules
 from vae_jax.configs import TrainConfig
-from vae_jax.sharding import placement
+from vae_jax.resumption.leaves import digest
+from vae_jax.sharding import placement, processes
 from vae_jax.systems.base import System, training_data
 from vae_jax.training import epochs, postmortem, streaming
 from vae_jax.training.results import (
@@ -160,6 +161,7 @@ def _start(keys, system, train, validation, config, resume_from, mesh) -> Progre
             splits = {"train": train["x"] if system.is_indexed else train} | splits
         _check_support(system, each[0].state, splits)
     stacked = _stack(each)
+    processes.check_alike(lambda: {"the state that training starts from": digest(stacked)})
     return stacked._replace(
         state=placement.replicate(stacked.state, mesh),
         best_state=placement.replicate(stacked.best_state, mesh),
@@ -316,6 +318,7 @@ def _fit_exact(keys, system, train, validation, on_epoch):
     results, faults = [], {}
     for index, key in enumerate(keys):
         result, fault = _fit_once(key, system, train, validation)
+        processes.check_alike(lambda state=result.state: {"the fitted state": digest(state)})
         results.append(result)
         if fault:
             faults[index] = f"{fault} is no number; nothing is kept: expected data of another scale"
