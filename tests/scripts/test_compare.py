@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bayes_jax.errors import InputError
 from vae_jax.comparison.entrants import track
+from vae_jax.sharding import processes
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 LITTLE = [
@@ -36,6 +38,18 @@ def run(compare, *arguments):
     with pytest.raises(SystemExit) as exit_:
         compare.console.run_script(compare.Compare, compare.main, args=list(arguments))
     return exit_.value.code
+
+
+def test_processes_compare_config_and_data_before_anything_is_written(
+    compare, tmp_path, monkeypatch
+):
+    def refuse(contents):
+        assert [*contents()] == ["config", "data"]
+        raise InputError("not the same")
+
+    monkeypatch.setattr(processes, "check_alike", refuse)
+    assert run(compare, *LITTLE, "--out", str(tmp_path / "run")) == compare.console.USAGE
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
