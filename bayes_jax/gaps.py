@@ -194,7 +194,7 @@ class Limit(Enum):
     OVERFITTING = "the decoder overfits: more data, a smaller decoder, or stop earlier"
     LOOSE = "unknown, the evidence is too loose to tell: more temperatures, or more chains"
     UNMEASURED = "unknown, for nobody measured what the evidence leaves open: validate annealing"
-    NOISY = "unknown, the gaps are lost in their noise: more observations"
+    NOISY = "unknown, which part costs most is lost in the noise: more observations"
     BROKEN = "unknown, a gap is not a number: look at the observations where it is not finite"
 
 
@@ -204,7 +204,8 @@ class Advice(NamedTuple):
     Attributes:
         limit: the part, or why it cannot be told.
         cost: nats per observation: of the part, or where the evidence is too loose, what it leaves
-            open, whose own error is in it already (standard error NaN).
+            open, whose own error is in it already (standard error NaN); at least, and with its
+            error, where it lies below the ELBO of q*.
     """
 
     limit: Limit
@@ -215,11 +216,37 @@ class Advice(NamedTuple):
 NEGLIGIBLE = 0.1
 
 
+class _Part(NamedTuple):
+    """What one part costs, so that noise which two parts share cancels in their difference.
+
+    Attributes:
+        values: of each unseen observation, `[batch]`.
+        stderr: of what is the same in all of them.
+    """
+
+    values: Float[Array, " batch"]
+    stderr: Float[Array, ""] | float = 0.0
+
+    @property
+    def cost(self) -> Mean:
+        """In the mean."""
+        mean = _mean(self.values)
+        return mean._replace(stderr=jnp.hypot(mean.stderr, self.stderr))
+
+    def exceeds(self, other: "_Part") -> bool:
+        """Whether it costs more, by two standard errors of the difference."""
+        stderr = jnp.hypot(self.stderr, other.stderr)
+        difference = _Part(self.values - other.values, stderr).cost
+        return float(difference.value) > 2 * float(difference.stderr)
+
+
 def advice(gaps: Gaps, *, train: Gaps | None = None) -> Advice:
     """Say which part limits a model: the one that costs most, if that is beyond its error.
 
-    The approximation gap may be larger by what the evidence leaves open. Where that could change
-    the answer, the answer is that it cannot be told.
+    It has to cost more than each other part by two standard errors of their difference. The
+    approximation gap may be larger by what the evidence leaves open: where that could change the
+    answer, the answer is that it cannot be told. That gap is a divergence: where even so it is
+    clearly negative, the evidence is looser than anybody measured.
 
     Args:
         gaps: of unseen observations, at least 2.
@@ -231,26 +258,37 @@ def advice(gaps: Gaps, *, train: Gaps | None = None) -> Advice:
     for name, each in (("gaps", gaps), ("train", train)):
         if each is not None and len(each.elbo) < 2:
             raise InputError(f"{name} are of 1 observation: expected at least 2 for their errors")
-    means = mean_gaps(gaps)
-    costs = {Limit.FAMILY: means.approximation, Limit.ENCODER: means.amortization}
-    if train is not None:
-        overfit = generalization_gap(train, gaps).log_evidence
-        # Images differ by far more than the gaps do: its noise is not to hide what they say.
-        if not float(overfit.value) < 2 * float(overfit.stderr):
-            costs[Limit.OVERFITTING] = overfit
+    parts = _parts(gaps, train)
+    costs = {limit: part.cost for limit, part in parts.items()}
     broken = [cost for cost in costs.values() if not jnp.all(jnp.isfinite(jnp.asarray(cost)))]
     if broken:
         return Advice(Limit.BROKEN, broken[0])
+    approximation, width = costs[Limit.FAMILY], gaps.evidence_width
+    if float(approximation.value + 2 * approximation.stderr + jnp.nan_to_num(width)) < 0:
+        return Advice(Limit.LOOSE, approximation._replace(value=-approximation.value))
     limit, cost = max(costs.items(), key=lambda item: float(item[1].value))
     error = 2 * float(cost.stderr)
     is_clear = float(cost.value) >= max(NEGLIGIBLE, error)
+    others = [part for other, part in parts.items() if other != limit]
+    if is_clear and not all(parts[limit].exceeds(part) for part in others):
+        return Advice(Limit.NOISY, cost)
     if is_clear and limit == Limit.FAMILY:
         return Advice(limit, cost)  # What the evidence leaves open only adds to it.
     if not is_clear and float(cost.value) + error >= NEGLIGIBLE:
         return Advice(Limit.NOISY, cost)
-    width = gaps.evidence_width
-    others = (float(mean.value) for part, mean in costs.items() if part != Limit.FAMILY)
-    if not float(means.approximation.value + width) <= max(NEGLIGIBLE, *others):
+    rivals = (float(mean.value) for part, mean in costs.items() if part != Limit.FAMILY)
+    if not float(approximation.value + width) <= max(NEGLIGIBLE, *rivals):
         left_open = Mean(width, jnp.full((), jnp.nan))
         return Advice(Limit.LOOSE if jnp.isfinite(width) else Limit.UNMEASURED, left_open)
     return Advice(limit if is_clear else Limit.DECODER, cost)
+
+
+def _parts(gaps: Gaps, train: Gaps | None) -> dict[Limit, _Part]:
+    parts = {Limit.FAMILY: _Part(gaps.approximation), Limit.ENCODER: _Part(gaps.amortization)}
+    if train is not None:
+        level = _mean(train.log_evidence)
+        overfit = _Part(level.value - gaps.log_evidence, level.stderr)
+        # Images differ by far more than the gaps do: its noise is not to hide what they say.
+        if not float(overfit.cost.value) < 2 * float(overfit.cost.stderr):
+            parts[Limit.OVERFITTING] = overfit
+    return parts

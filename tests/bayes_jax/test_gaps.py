@@ -174,6 +174,16 @@ def gaps_of(*, approximation, amortization, log_evidence=-90.0, width=0.0, sprea
         ({"approximation": 0.02, "amortization": 0.03, "width": 0.2}, Limit.LOOSE),
         ({"approximation": 0.5, "amortization": 2.0, "width": np.nan}, Limit.UNMEASURED),
         ({"approximation": 2.0, "amortization": 0.5, "width": np.nan}, Limit.FAMILY),
+        # A divergence below zero: the evidence is low, by more than its width.
+        ({"approximation": -0.5, "amortization": 2.0}, Limit.LOOSE),
+        ({"approximation": -0.5, "amortization": 0.03, "width": 0.2}, Limit.LOOSE),
+        ({"approximation": -0.5, "amortization": 2.0, "width": np.nan}, Limit.LOOSE),
+        ({"approximation": -0.5, "amortization": 2.0, "width": 1.0}, Limit.ENCODER),
+        ({"approximation": -0.3, "amortization": 5.0, "spread": 3.0}, Limit.ENCODER),
+        # The difference of the parts has twice the noise of either here.
+        ({"approximation": 2.0, "amortization": 1.86, "spread": 0.5}, Limit.NOISY),
+        ({"approximation": 1.86, "amortization": 2.0, "spread": 0.5}, Limit.NOISY),
+        ({"approximation": 2.0, "amortization": 1.8, "spread": 0.5}, Limit.FAMILY),
         # Large, and lost in the noise, whichever it is.
         ({"approximation": 0.0, "amortization": 0.4, "spread": 3.0}, Limit.NOISY),
         ({"approximation": 0.4, "amortization": 0.0, "spread": 3.0}, Limit.NOISY),
@@ -181,6 +191,14 @@ def gaps_of(*, approximation, amortization, log_evidence=-90.0, width=0.0, sprea
 )
 def test_advice_names_what_costs_most(gaps, limit):
     assert advice(gaps_of(**gaps)).limit == limit
+
+
+def test_advice_says_by_how_much_the_evidence_is_low_at_least():
+    gaps = gaps_of(approximation=-0.5, amortization=2.0, width=0.2)
+    value, stderr = advice(gaps).cost
+    assert float(value) == pytest.approx(0.5, abs=1e-5)
+    spread = float(np.std(gaps.approximation, ddof=1))
+    assert float(stderr) == pytest.approx(spread / 50**0.5, rel=1e-4)
 
 
 @pytest.mark.parametrize("part", ["approximation", "amortization"])
