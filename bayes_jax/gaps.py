@@ -48,7 +48,7 @@ def inference_gaps(
         x: `[batch, ...]`.
         guide: the amortized posterior, ONE x -> q(z | x).
         evidence: log p(x) where it is known or already bounded; guide-started AIS, if None. The
-            lower side is used.
+            lower side is used, so it has to be one: not of kind ESTIMATE.
         validation: of annealing under this model, from `validate_annealing` with the settings that
             the evidence has; its width becomes the error bar of the evidence.
         family: in which q* is sought: the guide's own, if None; else a name, or a `Family` whose
@@ -65,10 +65,12 @@ def inference_gaps(
         what a lower bound leaves open, and high by what the fit of q* does.
 
     Raises:
-        InputError: on x the likelihood gives no density, or counts that make no sense: a single
-            chain has no standard error.
+        InputError: on x the likelihood gives no density, evidence that bounds nothing, or counts
+            that make no sense: a single chain has no standard error.
     """
-    if evidence is None and num_chains < 2:
+    if evidence is not None:
+        _check_lower(evidence)
+    elif num_chains < 2:
         raise InputError(f"num_chains is {num_chains}: expected at least 2 for a standard error")
     key_evidence, key_elbo, key_fit = jax.random.split(key, 3)
     rows = {"guide": guide, "batch_size": batch_size, "index_offset": index_offset}
@@ -111,7 +113,11 @@ def decompose(
 
     Returns:
         Gaps; the standard errors take the three parts as independent.
+
+    Raises:
+        InputError: evidence of kind ESTIMATE, which may lie above log p(x) as well as below.
     """
+    _check_lower(evidence)
     optimal = fitted.elbo()
     return Gaps(
         log_evidence=evidence.lower,
@@ -127,6 +133,14 @@ def decompose(
         stderr_total=jnp.hypot(evidence.stderr_lower, amortized.stderr_lower),
         evidence_width=_width(evidence, validation),
     )
+
+
+def _check_lower(evidence: Evidence) -> None:
+    if evidence.kind == EvidenceKind.ESTIMATE:
+        raise InputError(
+            "the evidence is of kind ESTIMATE, which may lie above log p(x): expected EXACT, LOWER "
+            "or SANDWICH, as from annealed_evidence"
+        )
 
 
 def _width(evidence: Evidence, validation: Validation | None) -> Float[Array, ""]:

@@ -170,8 +170,8 @@ def decomposition(finished: list[Finished]) -> Gaps | None:
     amortized = inferences.find(finished, methods.AMORTIZED)
     if amortized is None:
         return None
-    names = (CLOSED_FORM, methods.EXACT, *_ESTIMATORS.values())
-    best = next(entry for name in names if (entry := inferences.find(finished, name)))
+    bounds = (inferences.find(finished, name) for name in _ESTIMATORS.values())
+    best = inferences.find_exact(finished) or next(entry for entry in bounds if entry)
     fitted = next(entry for name in _FITTED if (entry := inferences.find(finished, name)))
     return decompose(
         best.outcome.evidence,

@@ -9,7 +9,13 @@ import pytest
 
 from bayes_jax import Gaps, InputError, inference_gaps
 from bayes_jax.annealing.validation import certify
-from bayes_jax.estimates import Evidence, EvidenceKind, exact_evidence, lower_evidence
+from bayes_jax.estimates import (
+    Evidence,
+    EvidenceKind,
+    estimated_evidence,
+    exact_evidence,
+    lower_evidence,
+)
 from bayes_jax.gaps import Limit, advice, decompose, generalization_gap
 from bayes_jax.variational import FittedPosterior
 
@@ -261,3 +267,20 @@ def test_the_width_of_the_sandwich_is_the_error_bar_of_the_evidence(linear_case)
     assert found(sides) == pytest.approx(0.2 + 2 * 0.1 / np.sqrt(3), rel=1e-4)
     expected = 0.2 + 1.6448536 * 0.1 / np.sqrt(3)
     assert found(lower_evidence(level, zero), validation) == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_estimate_is_no_evidence_for_gaps(linear_case):
+    """It may lie above log p(x), and no width of annealing says how far."""
+    zero = jnp.zeros(3)
+    estimate = estimated_evidence(linear_case.log_evidence[:3], zero)
+    fitted = FittedPosterior(**dict.fromkeys(FittedPosterior._fields, zero))
+    with pytest.raises(InputError, match="the evidence is of kind ESTIMATE, which may lie above"):
+        decompose(estimate, lower_evidence(zero, zero), fitted)
+    with pytest.raises(InputError, match="expected EXACT, LOWER or SANDWICH"):
+        inference_gaps(
+            jax.random.key(0),
+            linear_case.model,
+            linear_case.x[:3],
+            guide=linear_case.guide,
+            evidence=estimate,
+        )

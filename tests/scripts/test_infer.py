@@ -9,7 +9,12 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
+from bayes_jax.estimates import estimated_evidence, exact_evidence, lower_evidence
+from bayes_jax.variational import FittedPosterior
 from vae_jax import report, run_inference, systems, trained
+from vae_jax.comparison import methods
+from vae_jax.comparison.inferences import Finished
+from vae_jax.comparison.methods import Method, Outcome
 from vae_jax.configs import (
     DistributedConfig,
     LinearVAEConfig,
@@ -278,6 +283,28 @@ def test_the_gaps_are_those_of_the_encoders_own_family(posterior, expected):
     model = system.generative(system.init(jax.random.key(0), x))
     names = [method.name for method in run_inference.possible_methods(model)]
     assert [name for name in names if name.startswith("q*")] == [expected]
+
+
+def test_quadrature_that_only_estimates_leaves_the_gaps_to_annealing():
+    log_p, zero = jnp.array([-3.0, -4.0]), jnp.zeros(2)
+    fitted = FittedPosterior(**dict.fromkeys(FittedPosterior._fields, zero))
+    fitted = fitted._replace(log_weight=jnp.full((2, 4), -5.0))
+
+    def finished(of_quadrature):
+        outcomes = {
+            methods.EXACT: Outcome(evidence=of_quadrature),
+            methods.AMORTIZED: Outcome(evidence=lower_evidence(log_p - 3, zero)),
+            methods.MEAN_FIELD: Outcome(fitted=fitted),
+            methods.ANNEALED_GUIDE: Outcome(evidence=lower_evidence(log_p - 1, zero)),
+        }
+        return [Finished(Method(name, None), found, None, 0, 0) for name, found in outcomes.items()]
+
+    for evidence, expected in (
+        (exact_evidence(log_p), log_p),
+        (estimated_evidence(log_p, zero), log_p - 1),
+    ):
+        gaps = run_inference.decomposition(finished(evidence))
+        np.testing.assert_array_equal(gaps.log_evidence, expected)
 
 
 def test_training_images_stand_beside_test_images(vae_results):
