@@ -197,7 +197,7 @@ def start_backward(
 def _start(key, density, path: Path, z, settings: Settings) -> Chains:
     target = TRANSITIONS[settings.transition].target(density, path.start)
     points = jax.vmap(target.start)(z)
-    num_grads = path.num_grads + len(z)
+    num_grads = path.num_grads + len(z) * (1 + target.num_settling)
     return Chains(key, path, points, jnp.zeros_like(points.terms.bridge), num_grads, None)
 
 

@@ -110,7 +110,7 @@ def _hmc(key, target: Target, path: Path, points: Point, beta, step_size, num_le
     num_chains, dim = points.position.shape
     noise = standard_normals(key, (num_chains, num_noise(dim)), points.position.dtype)
     points, info = jax.vmap(move)(noise, points)
-    num_each = num_leapfrogs + (target.settle is not identity)
+    num_each = num_leapfrogs + target.num_settling
     return Moved(points, info.accept_prob, jnp.asarray(num_chains * num_each))
 
 

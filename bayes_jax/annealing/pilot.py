@@ -111,12 +111,13 @@ def pilot(key: PRNGKeyArray, density: Callable, path: Path, settings: Settings) 
         return (moved.points, log_step), (log_step, moved.points.terms.bridge, moved.num_grads)
 
     points = jax.vmap(target.start)(independent_draws(key_start, path.start, NUM_STEP_CHAINS))
+    num_starting = NUM_STEP_CHAINS * (1 + target.num_settling)
     keys = jax.random.split(key_moves, NUM_STEP_KNOTS * NUM_STEP_MOVES)
     steps = (keys, jnp.repeat(path.knots, NUM_STEP_MOVES))
     _, (log_step, bridge, num_grads) = jax.lax.scan(one_move, (points, path.log_step[0]), steps)
     path = path._replace(
         log_step=jnp.mean(log_step.reshape(NUM_STEP_KNOTS, NUM_STEP_MOVES), axis=1),
-        num_grads=path.num_grads + NUM_STEP_CHAINS + jnp.sum(num_grads),
+        num_grads=path.num_grads + num_starting + jnp.sum(num_grads),
     )
     if not is_adaptive:
         return path

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayes_jax.hamiltonian import Point, value_and_gradient
+from bayes_jax.hamiltonian import Point, identity, value_and_gradient
 
 ForceDtype = Literal["float32", "bfloat16"]
 
@@ -33,6 +33,11 @@ class Target(NamedTuple):
         """A point to start from."""
         return self.settle(Point(position, self.evaluate(position)))
 
+    @property
+    def num_settling(self) -> int:
+        """Evaluations of the density that `settle` takes."""
+        return int(self.settle is not identity)
+
 
 def make_target(log_density: Callable, force_dtype: ForceDtype = "float32") -> Target:
     """The target of a log density.
@@ -42,7 +47,7 @@ def make_target(log_density: Callable, force_dtype: ForceDtype = "float32") -> T
         force_dtype: "bfloat16" casts the arrays of the density and z for the force.
     """
     if force_dtype == "float32":
-        return Target(value_and_gradient(log_density), lambda point: point)
+        return Target(value_and_gradient(log_density), identity)
     force = jax.grad(_cast(log_density, jnp.dtype(force_dtype)))
 
     def evaluate(z):

@@ -124,6 +124,9 @@ ENGINES = {
     "annealing, elliptical": of_evidence(
         bayes_jax.annealed_evidence, transition="elliptical", **FEW
     ),
+    "annealing, bfloat16": of_evidence(
+        bayes_jax.annealed_evidence, transition="hmc_bfloat16", **FEW
+    ),
     "sandwich": of_evidence(bayes_jax.evidence_sandwich, pairs=True, **FEW),
     "reverse": of_evidence(reverse_evidence, num_samples=40, **FEW),
     "smc": of_evidence(smc_evidence, num_temperatures=30),
@@ -137,7 +140,7 @@ ENGINES = {
 }
 
 
-LONG = ("annealing, adaptive", "annealing, guide", "reverse", "NUTS")
+LONG = ("annealing, adaptive", "annealing, guide", "annealing, bfloat16", "reverse", "NUTS")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ LONG = ("annealing, adaptive", "annealing, guide", "reverse", "NUTS")
     [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in ENGINES],
 )
 def test_the_bad_x_is_flagged_and_no_other_moves(name):
-    """Two places and two values for each of 16 engines; both make a number that is no density."""
+    """Two places and two values for each engine; both make a number that is no density."""
     run, rng = ENGINES[name], np.random.default_rng(len(name))
     for bad in (np.nan, np.inf):
         for image in rng.choice(NUM_IMAGES, 2, replace=False):

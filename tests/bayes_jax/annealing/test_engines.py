@@ -59,7 +59,8 @@ def test_batch_size_and_offset_change_nothing(linear_case):
     assert len(np.unique(whole.lower)) == 12
 
 
-def test_gradients_are_counted(linear_case):
+@pytest.mark.parametrize("transition", ["hmc", "hmc_bfloat16"])
+def test_gradients_are_counted(linear_case, transition):
     """Against gradients counted on the host, those of the pilot included."""
     calls = 0
 
@@ -73,7 +74,12 @@ def test_gradients_are_counted(linear_case):
 
     model = linear_case.model._replace(likelihood=Partial(counted_likelihood))
     draws = annealed_draws(
-        jax.random.key(7), model, linear_case.x[:1], num_chains=3, num_temperatures=5
+        jax.random.key(7),
+        model,
+        linear_case.x[:1],
+        num_chains=3,
+        num_temperatures=5,
+        transition=transition,
     )
     jax.block_until_ready(draws)
     jax.effects_barrier()

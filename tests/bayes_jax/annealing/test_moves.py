@@ -53,8 +53,9 @@ def test_moves_keep_the_tempered_posterior_and_are_reversible(name):
     for odd in (b - a, b**2 - a**2, b**3 - a**3, a * b * (b - a), (b - a) ** 3):
         # Each has mean zero under a reversible move that keeps f_beta.
         assert abs(odd.mean()) < 4 * odd.std(ddof=1) / np.sqrt(NUM_CHAINS)
-    again = target.start(moved.points.position[0])
-    assert float(again.terms.bridge) == pytest.approx(float(moved.points.terms.bridge[0]), rel=1e-4)
+    # However rough the forces, the weights are gathered in full precision.
+    bridge = jax.vmap(lambda z: density(z) - start.log_prob(z))(moved.points.position)
+    np.testing.assert_allclose(moved.points.terms.bridge, bridge, rtol=1e-6, atol=1e-4)
     assert int(moved.num_grads) >= NUM_CHAINS
 
 

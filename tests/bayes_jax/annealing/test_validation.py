@@ -79,6 +79,7 @@ def broad_guide(x):
     ("guide", "transition", "schedule"),
     [
         (None, "hmc", "sigmoid"),
+        pytest.param(None, "hmc_bfloat16", "sigmoid", marks=pytest.mark.long),
         (broad_guide, "hmc", "adaptive"),
         pytest.param(None, "elliptical", "adaptive", marks=pytest.mark.long),
         (broad_guide, "elliptical", "sigmoid"),
