@@ -7,8 +7,6 @@ import pytest
 
 from bayes_jax import InputError, annealing
 from bayes_jax.annealing import engines
-from bayes_jax.annealing.chains import joint_density, start_forward, walk
-from bayes_jax.annealing.moves import TRANSITIONS
 
 
 @pytest.mark.parametrize("transition", ["hmc", "hmc_bfloat16", "elliptical"])
@@ -68,36 +66,9 @@ def test_starts_that_make_no_sense_are_named(cases):
         init(x=0.5 * case.x)
 
 
-def test_steps_are_read_off_the_table_and_chains_do_not_see_each_other(cases, monkeypatch):
+def test_steps_are_read_off_the_table_and_chains_do_not_see_each_other(cases, check_walk_is_blind):
     """Adaptation inside the walk, to any chain's own past, would void the bound."""
-    case = cases("nonlinear_bernoulli")
-    density = joint_density(case.model, case.x[0])
-    settings = annealing.Settings(num_chains=3, num_temperatures=12)
-    betas = annealing.sigmoid_schedule(12)
-    options = {"guide": None, "betas": betas, "settings": settings}
-    path = annealing.make_path(jax.random.key(0), case.model, density, case.x[0], **options)
-    taken, move = [], TRANSITIONS["hmc"].move
-
-    def spy(key, target, path, points, beta, step_size, num_leapfrogs):
-        jax.debug.callback(lambda *pair: taken.append(pair), beta, step_size, ordered=True)
-        return move(key, target, path, points, beta, step_size, num_leapfrogs)
-
-    monkeypatch.setitem(TRANSITIONS, "hmc", TRANSITIONS["hmc"]._replace(move=spy))
-    ends = []
-    for shift in (0.0, 3.0):
-        chains = start_forward(jax.random.key(1), density, path, settings)
-        target = TRANSITIONS["hmc"].target(density, path.start)
-        moved = chains.points.position.at[1].add(shift)
-        chains = chains._replace(points=jax.vmap(target.start)(moved))
-        ends.append(jax.block_until_ready(walk(density, chains, settings)))
-    jax.effects_barrier()
-    assert len(taken) == 2 * 11
-    for beta, step_size in taken:
-        assert float(step_size) == pytest.approx(float(path.step_size(beta)), rel=1e-5)
-    others = np.array([0, 2])
-    for left, right in zip(*map(jax.tree.leaves, (e.points for e in ends)), strict=True):
-        np.testing.assert_allclose(left[others], right[others], rtol=1e-4, atol=1e-4)
-    assert not np.allclose(ends[0].log_weight[1], ends[1].log_weight[1])
+    check_walk_is_blind(cases("nonlinear_bernoulli"))
 
 
 @pytest.mark.long

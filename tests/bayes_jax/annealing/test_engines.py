@@ -18,25 +18,8 @@ from bayes_jax import InputError, annealed_draws, annealed_evidence
         ("nonlinear_bernoulli", True),
     ],
 )
-def test_mean_weight_is_the_evidence(cases, name, from_guide):
-    """E[w] = p(x) at 8 temperatures, where every weight counts: signs and normalisers show."""
-    case, num_chains, row = cases(name), 8_000, 3
-    guide = case.guide if from_guide else None
-    draws = annealed_draws(
-        jax.random.key(0),
-        case.model,
-        case.x[row : row + 1],
-        guide=guide,
-        num_chains=num_chains,
-        num_temperatures=8,
-    )
-    relative = np.exp(np.asarray(draws.log_weight[0], np.float64) - float(case.log_evidence[row]))
-    error = relative.std(ddof=1) / np.sqrt(num_chains)
-    assert error < 0.05
-    assert abs(relative.mean() - 1) < 4 * error
-    weighted = np.asarray(draws.mean()[0], np.float64)
-    scale = np.sqrt(np.diag(case.covariance[row]))
-    assert np.all(np.abs(weighted - case.mean[row]) < 6 * scale * error + 0.02 * scale)
+def test_mean_weight_is_the_evidence(cases, check_mean_weight, name, from_guide):
+    check_mean_weight(cases(name), from_guide=from_guide)
 
 
 def test_mean_weight_is_the_evidence_over_paths_that_are_drawn_anew(linear_case):
