@@ -37,9 +37,10 @@ class Infer:
         num_images: test images whose evidence is bounded; all if there are fewer.
         num_posteriors: of these, how many are sampled by MCMC; 32 or num_images if unset.
         sampler: of the posterior draws.
-        evidence: what log p(x) is taken for in the gaps: annealed importance sampling (ais), or
-            tempered sequential Monte Carlo (smc).
-        num_temperatures: of either, from the encoder to the posterior.
+        evidence: how log p(x) is bounded where it is not known, for the gaps too: annealed
+            importance sampling (ais), or tempered sequential Monte Carlo (smc).
+        num_temperatures: of either; 100 from the encoder, 300 from the prior of a run without one,
+            if unset.
         num_chains: of annealing and MCMC, per image.
         num_draws: kept MCMC draws per chain.
         num_simulations: images simulated to see whether encoder and HMC are calibrated, and how far
@@ -60,7 +61,7 @@ class Infer:
     num_posteriors: int | None = None
     sampler: Literal["hmc", "nuts"] = "hmc"
     evidence: Literal["ais", "smc"] = "ais"
-    num_temperatures: int = 100
+    num_temperatures: int | None = None
     num_chains: int = 16
     num_draws: int = 1000
     num_simulations: int = 200
@@ -75,8 +76,9 @@ class Infer:
 
     def __post_init__(self):
         for name in ("num_temperatures", "num_draws"):
-            if getattr(self, name) < 2:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 2")
+            value = getattr(self, name)
+            if value is not None and value < 2:
+                raise ConfigError(f"{name} is {value}: expected at least 2")
         _ = self.budget  # checks the other counts
         if not self.checkpoint_seconds >= 0:
             raise ConfigError(
@@ -97,14 +99,16 @@ class Infer:
     @property
     def budget(self) -> InferenceBudget:
         """What each inference may spend."""
-        posteriors = self.num_posteriors
+        posteriors, steps = self.num_posteriors, {}
+        if self.num_temperatures is not None:
+            steps = {f"num_temperatures_{end}": self.num_temperatures for end in ("prior", "guide")}
         return InferenceBudget(
             num_images=self.num_images,
             num_posteriors=min(32, self.num_images) if posteriors is None else posteriors,
             num_chains=self.num_chains,
-            num_temperatures_guide=self.num_temperatures,
             num_simulations=self.num_simulations,
             num_reference_draws=self.num_draws,
+            **steps,
         )
 
 

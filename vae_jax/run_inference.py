@@ -39,6 +39,7 @@ _FOR_GAPS = (
 )
 _IMPORTANCE = ("importance bound, K = 50", "importance bound, K = 5000")
 _ESTIMATORS = {"ais": methods.ANNEALED_GUIDE, "smc": methods.SMC_GUIDE}
+_FROM_PRIOR = {"ais": methods.ANNEALED_PRIOR, "smc": methods.SMC_PRIOR}
 
 
 def possible_methods(
@@ -49,7 +50,8 @@ def possible_methods(
     Args:
         generative: the model; one without a continuous latent has its exact evidence only.
         sampler: of the posterior draws.
-        evidence: what the gaps of a guide are held against, where nothing is exact.
+        evidence: what bounds log p(x) where nothing is exact, and what the gaps of a guide are held
+            against.
 
     Returns:
         Methods of the comparison, and the closed form where the model has one.
@@ -62,8 +64,10 @@ def possible_methods(
     known = {
         method.name: method for method in methods.compared(generative.latent.prior.event_shape[0])
     }
-    known[methods.SMC_GUIDE] = methods.smc_method()
-    names = (methods.ANNEALED_PRIOR,)
+    for from_guide in (False, True):
+        smc = methods.smc_method(from_guide=from_guide)
+        known[smc.name] = smc
+    names = (_FROM_PRIOR[evidence],)
     if generative.guide is not None:
         fitted = methods.own_family(generative.guide, _one_row(generative))
         known[fitted.name] = fitted
@@ -71,7 +75,7 @@ def possible_methods(
         names += (_ESTIMATORS[evidence],)
     bounds = (known[name] for name in names if name in known)
     if closed_form:
-        spared = (methods.EXACT, methods.ANNEALED_PRIOR)
+        spared = (methods.EXACT, *_FROM_PRIOR.values())
         bounds = (method for method in bounds if method.name not in spared)
     chains = known[methods.HMC]
     if sampler == "nuts":
@@ -101,7 +105,7 @@ def run_methods(
         x: test images; the first `budget.num_posteriors` are sampled by MCMC.
         budget: how much each may spend.
         sampler: of the posterior draws.
-        evidence: what the gaps of a guide are held against, where nothing is exact.
+        evidence: what bounds log p(x), as in `possible_methods`.
         for_gaps: only the methods that `decomposition` asks for.
         store: where results and what is half done are kept; nothing is, if None.
 

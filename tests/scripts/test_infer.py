@@ -1,6 +1,8 @@
 """infer.py: the rows of its report agree with each other, with closed forms and with the run."""
 
 import json
+from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +11,17 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
+from bayes_jax import GenerativeModel, simulate
 from bayes_jax.estimates import estimated_evidence, exact_evidence, lower_evidence
+from bayes_jax.exact.reference import REFERENCES
 from bayes_jax.variational import FittedPosterior
 from vae_jax import report, run_inference, systems, trained
 from vae_jax.comparison import methods
 from vae_jax.comparison.inferences import Finished
-from vae_jax.comparison.methods import Method, Outcome
+from vae_jax.comparison.methods import Method, Outcome, Setting
 from vae_jax.configs import (
     DistributedConfig,
+    InferenceBudget,
     LinearVAEConfig,
     ObservationSpec,
     PosteriorConfig,
@@ -266,6 +271,52 @@ def test_a_model_gets_the_inferences_its_abilities_allow(name, config, first, sa
     assert "tempered SMC from the guide" not in names
     chosen = run_inference.possible_methods(system.generative(state), evidence="smc")
     assert "tempered SMC from the guide" in [method.name for method in chosen]
+
+
+@pytest.mark.parametrize("evidence", ["ais", "smc"])
+def test_options_of_the_evidence_hold_for_a_run_without_an_encoder(evidence):
+    """One row from the prior, by the estimator and with the temperatures that were asked for."""
+    latent = REFERENCES["poisson"]().model
+    x = simulate(jax.random.key(0), latent, 3)[1].astype(jnp.float32)
+    model = GenerativeModel(sample=None, log_evidence=None, latent=latent)
+    (method, _) = run_inference.possible_methods(model, evidence=evidence)
+    assert (
+        method.name
+        == {
+            "ais": "annealed from the prior",
+            "smc": "tempered SMC from the prior",
+        }[evidence]
+    )
+    command = partial(load_script("infer").Infer, Path(), num_chains=2)
+    assert command().budget == InferenceBudget(
+        64, 32, 2, num_simulations=200, num_reference_draws=1000
+    )
+
+    def calls(num):
+        setting = Setting(latent, None, command(num_temperatures=num).budget)
+        return method.run(jax.random.key(1), setting, x).decoder_calls
+
+    assert calls(4) < calls(8)
+
+
+@pytest.mark.long
+def test_smc_stands_in_for_annealing_with_a_width_of_its_own(run, vae_run):
+    options = ["--evidence", "smc", "--num-images", 4, "--num-posteriors", 2, "--num-draws", 40]
+    options += ["--num-temperatures", 5, "--num-chains", 4, "--num-simulations", 20]
+    done = run("infer", vae_run, *options, "--out", vae_run / "inference" / "smc")
+    assert done.code == 0, done.err
+    assert "nobody measured" not in done.out
+    rows = json.loads((vae_run / "inference" / "smc" / "results.json").read_text())["rows"]
+    evidence = by_method(rows, "evidence")
+    name = "tempered SMC from the guide"
+    assert name in evidence
+    assert "annealed from the guide" not in evidence
+    total = by_method(rows, "gaps")["log p(x) - ELBO"]
+    elbo = evidence["amortized q (ELBO)"]["log_prob"]
+    assert total["gap"] == pytest.approx(evidence[name]["log_prob"] - elbo, abs=1e-4)
+    (sides,) = (row for row in rows if row["table"] == "sandwich")
+    assert (sides["method"], sides["num_images"]) == (name, 20)
+    assert sides["width"] > -3 * sides["width_stderr"]
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_annealing_has_both_sides_on_simulated_images(linear):
 
 def test_smc_agrees_with_the_closed_form(linear_setting):
     setting, x, exact = linear_setting
-    found = methods.smc_method().run(jax.random.key(5), setting, x).evidence
+    found = methods.smc_method(from_guide=True).run(jax.random.key(5), setting, x).evidence
     error = np.asarray(found.lower - exact, np.float64)
     assert abs(error.mean()) < 4 * error.std(ddof=1) / np.sqrt(len(error)) + 0.01
 

@@ -24,8 +24,8 @@ COLUMNS = [
 ]
 _NOTE = (
     "Only an image that the decoder made itself comes with an exact draw of its posterior, from "
-    "which chains that walk back bound log p(x) from above. On test images annealing gives the "
-    "lower side; how far that is below the truth is measured here and not there."
+    "which chains that walk back bound log p(x) from above. On test images there is the "
+    "lower side alone; how far that is below the truth is measured here and not there."
 )
 
 
