@@ -7,6 +7,8 @@ difference, the step size falls to zero as a half cosine over the `COOL_DOWN` st
 the fit is done. The same fall ends at `num_steps` where nothing stopped it before. So a fit that
 stops early loses the noise of its last steps as one that goes on to the end does (Hagele et al.
 2024, arXiv 2405.18392, for the schedule; Welandawe et al. 2022, arXiv 2203.15945, for stopping).
+Where the last params have fallen below the best by as many standard errors, or their ELBO is no
+number, the best are kept; the first of these is the start.
 """
 
 from collections.abc import Callable
@@ -32,8 +34,9 @@ class Ascent(NamedTuple):
         opt_state: of Adam.
         step: how many were taken.
         end: step at which the fit is done.
-        best: log weights of the params last found to have risen, on the noise of the checks,
-            `[sample]`.
+        log_weight: of the params, on the noise of the checks, `[sample]`.
+        best: the same of the params last found to have risen.
+        best_params: those.
         best_step: when that was.
         num_evaluations: log p(x, z) or gradients of it, spent so far.
     """
@@ -42,7 +45,9 @@ class Ascent(NamedTuple):
     opt_state: PyTree
     step: Int[Array, ""]
     end: Int[Array, ""]
+    log_weight: Float[Array, " sample"]
     best: Float[Array, " sample"]
+    best_params: PyTree
     best_step: Int[Array, ""]
     num_evaluations: Int[Array, ""]
 
@@ -73,7 +78,8 @@ def ascend(
         least_rise: in standard errors; None takes all steps.
 
     Returns:
-        The last Ascent.
+        The last Ascent; with the best params, where the last have fallen below them. Without
+        checks (all steps taken, or no more than the fall has) the last are not held against any.
     """
     key_steps, key_check = jax.random.split(key)
     adam = optax.scale_by_adam()
@@ -110,22 +116,37 @@ def ascend(
         best_step = jnp.where(rises, state.step, state.best_step)
         stops = state.step - best_step >= patience
         return state._replace(
+            log_weight=log_weight,
+            best_params=choose(rises, state.params, state.best_params),
             best=jnp.where(rises, log_weight, state.best),
             best_step=best_step,
             end=jnp.where(stops, jnp.minimum(state.end, state.step + cool_down), state.end),
             num_evaluations=state.num_evaluations + NUM_CHECK_SAMPLES,
         )
 
+    log_weight = check_log_weights(params) if checked else jnp.zeros(1)
     start = Ascent(
         params=params,
         opt_state=adam.init(params),
         step=jnp.array(0),
         end=jnp.array(num_steps),
-        best=check_log_weights(params) if checked else jnp.zeros(1),
+        log_weight=log_weight,
+        best=log_weight,
+        best_params=params,
         best_step=jnp.array(0),
         num_evaluations=jnp.array(NUM_CHECK_SAMPLES if checked else 0),
     )
-    return jax.lax.while_loop(lambda state: state.step < state.end, one_window, start)
+    last = jax.lax.while_loop(lambda state: state.step < state.end, one_window, start)
+    if not checked:
+        return last
+    holds = jnp.isfinite(jnp.mean(last.log_weight))
+    holds &= ~has_risen(last.best - last.log_weight, least_rise)
+    return last._replace(params=choose(holds, last.params, last.best_params))
+
+
+def choose(first: Bool[Array, ""], params: PyTree, other: PyTree) -> PyTree:
+    """The params, or the other ones."""
+    return jax.tree.map(lambda one, two: jnp.where(first, one, two), params, other)
 
 
 def half_cosine(left: Float[Array, ""]) -> Float[Array, ""]:

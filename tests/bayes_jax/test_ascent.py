@@ -25,6 +25,16 @@ def broken(key, params, num):
     return jnp.full(num, jnp.nan) * params
 
 
+def sinking(key, params, num):
+    """Each step up its gradient goes down."""
+    return jax.random.normal(key, (num,)) + params - 2 * jax.lax.stop_gradient(params)
+
+
+def breaking(key, params, num):
+    """Rises, and is no number where two windows and a half would lead."""
+    return jnp.where(params > 2.5 * 0.05 * WINDOW, jnp.nan, steady(key, params, num))
+
+
 def saturating(key, params, num):
     """A parabola with its top at 1, twenty steps away, under noise that moves the top."""
     return -((params - 1 - 0.1 * jax.random.normal(key, (num,))) ** 2)
@@ -52,6 +62,14 @@ def test_no_rise_stops_after_patience_and_the_fall(objective):
     state = climb(objective)
     assert state.step == PATIENCE + COOL_DOWN
     assert state.num_evaluations == spent(PATIENCE + COOL_DOWN, (PATIENCE + COOL_DOWN) // WINDOW)
+
+
+@pytest.mark.parametrize(("objective", "rises"), [(sinking, 0), (breaking, 2)])
+def test_what_fell_or_broke_gives_way_to_the_best(objective, rises):
+    """The start is the first of them."""
+    state = climb(objective)
+    assert state.step == rises * WINDOW + PATIENCE + COOL_DOWN
+    np.testing.assert_allclose(state.params, rises * 0.05 * WINDOW, rtol=1e-4)
 
 
 def test_a_steady_rise_goes_on_to_the_end():
