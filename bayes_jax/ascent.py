@@ -7,8 +7,8 @@ difference, the step size falls to zero as a half cosine over the `COOL_DOWN` st
 the fit is done. The same fall ends at `num_steps` where nothing stopped it before. So a fit that
 stops early loses the noise of its last steps as one that goes on to the end does (Hagele et al.
 2024, arXiv 2405.18392, for the schedule; Welandawe et al. 2022, arXiv 2203.15945, for stopping).
-Where the last params have fallen below the best by as many standard errors, or their ELBO is no
-number, the best are kept; the first of these is the start.
+Where the last params have fallen below the best by `CLEAR_FALL` standard errors, or their ELBO is
+no number, the best are kept; the first of these is the start.
 """
 
 from collections.abc import Callable
@@ -24,6 +24,8 @@ from bayes_jax.estimates import mean_stderr
 WINDOW = 25
 COOL_DOWN = 150
 NUM_CHECK_SAMPLES = 64
+# Less would often be noise, to which the best was chosen and the last, of smaller steps, was not.
+CLEAR_FALL = 4.0
 
 
 class Ascent(NamedTuple):
@@ -78,7 +80,7 @@ def ascend(
         least_rise: in standard errors; None takes all steps.
 
     Returns:
-        The last Ascent; with the best params, where the last have fallen below them. Without
+        The last Ascent; with the best params, where the last have clearly fallen below. Without
         checks (all steps taken, or no more than the fall has) the last are not held against any.
     """
     key_steps, key_check = jax.random.split(key)
@@ -140,7 +142,7 @@ def ascend(
     if not checked:
         return last
     holds = jnp.isfinite(jnp.mean(last.log_weight))
-    holds &= ~has_risen(last.best - last.log_weight, least_rise)
+    holds &= ~has_risen(last.best - last.log_weight, CLEAR_FALL)
     return last._replace(params=choose(holds, last.params, last.best_params))
 
 
