@@ -78,6 +78,23 @@ def test_elliptical_annealing_is_unbiased(cases, from_guide):
     assert spread < 0.05
 
 
+def test_a_gaussian_start_multiplies_in_full_precision():
+    """Where the default is less, q0 would not be normalised: in values, gradients and draws."""
+    start = gaussian_prior(dist.Normal(jnp.zeros(3), 1.3).to_event(1))
+    z = jnp.ones(3)
+    with jax.default_matmul_precision("bfloat16"):
+        traced = (
+            jax.make_jaxpr(start.log_prob)(z),
+            jax.make_jaxpr(jax.grad(start.log_prob))(z),
+            jax.make_jaxpr(start.sample)(jax.random.key(0)),
+        )
+    for jaxpr in traced:
+        products = [line for line in jaxpr.eqns if line.primitive.name == "dot_general"]
+        assert products
+        for product in products:
+            assert set(product.params["precision"]) == {jax.lax.Precision.HIGHEST}
+
+
 def test_a_prior_is_gaussian_by_its_density_and_not_by_its_class(cases):
     full = dist.MultivariateNormal(jnp.ones(2), jnp.array([[2.0, 0.5], [0.5, 1.0]]))
     check_gaussian(full)
