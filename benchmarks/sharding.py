@@ -68,7 +68,9 @@ def main(command: Benchmark) -> None:
     for row in rows:
         print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
     config = {**asdict(command), "out": None}
-    meta = provenance.meta(config, seconds=time.perf_counter() - start)
+    meta = provenance.meta(
+        config, seconds=time.perf_counter() - start, command="sharding.py --out DIR"
+    )
     harness.write(command.out, "sharding", rows, meta, summary=summary(rows, command))
 
 

@@ -247,7 +247,9 @@ def test_its_systems_are_the_rows_of_the_file_it_names():
         assert seconds == f"{row['train_seconds']:.1f}"
 
 
-@pytest.mark.parametrize("name", ["sampling", "evidence", "training", "variants"])
+@pytest.mark.parametrize(
+    "name", ["sampling", "evidence", "training", "variants", "sharding", "reliability"]
+)
 def test_its_measured_figures_are_those_of_the_file_it_names(name):
     block = README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
     path = re.search(r"\((benchmarks/results/\S+\.json)\)", block).group(1)
