@@ -58,7 +58,7 @@ def main(command: Bench) -> int:
 
 def row(case: ElementTree.Element) -> dict:
     """What came out of a test; how often it let its fault happen stands last in its parameters."""
-    count = re.search(r"(\d+)\]$", case.get("name"))
+    count = re.search(r"[\[-](\d+)\]$", case.get("name"))
     faults = [tag for tag in ("failure", "error", "skipped") if case.find(tag) is not None]
     return {
         "test": f"{case.get('classname').rpartition('.')[2]}: {case.get('name')}",

@@ -17,7 +17,8 @@ import pytest
 def test_faults(count):
     assert count == 3
 
-def test_alone():
+@pytest.mark.parametrize("name", ["float32"])
+def test_alone(name):
     pass
 """
 
@@ -37,7 +38,7 @@ def test_rows_say_what_passed_how_often_and_how_long(reliability, tmp_path, capf
     assert [(row["test"], row["count"], row["outcome"]) for row in rows] == [
         ("test_some: test_faults[3]", 3, "passed"),
         ("test_some: test_faults[40]", 40, "failure"),
-        ("test_some: test_alone", None, "passed"),
+        ("test_some: test_alone[float32]", None, "passed"),
     ]
     assert all(row["seconds"] >= 0 for row in rows)
     assert capfd.readouterr().out.endswith("2 of 3 tests of faults passed, 4 faults in them\n")
