@@ -82,8 +82,9 @@ def test_draws_have_the_density(network, head):
     probability = np.exp(log_prob)
     entropy = -probability @ log_prob
     assert abs(found.mean() + entropy) < 4 * found.std() / np.sqrt(len(found))
-    means = probability @ x_all
-    stderr = np.sqrt((probability @ np.square(x_all, dtype=float) - means**2) / len(x))
+    share = np.asarray(probability, float) / probability.sum(dtype=float)
+    means = share @ x_all
+    stderr = np.sqrt(share @ np.square(x_all - means) / len(x))
     assert np.all(np.abs(np.asarray(x).mean(axis=0) - means) < 4.5 * stderr + 1e-6)
 
 
