@@ -248,7 +248,16 @@ def test_its_systems_are_the_rows_of_the_file_it_names():
 
 
 @pytest.mark.parametrize(
-    "name", ["sampling", "evidence", "training", "variants", "sharding", "reliability"]
+    "name",
+    [
+        "sampling",
+        "evidence",
+        "training",
+        "second_start",
+        "variants",
+        "sharding",
+        "reliability",
+    ],
 )
 def test_its_measured_figures_are_those_of_the_file_it_names(name):
     block = README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
