@@ -81,6 +81,16 @@ def killed_at(epoch):
     return on_epoch
 
 
+def leave_killed(folder, config, dataset, *, epoch):
+    """What a run leaves that saved every epoch and died in this one."""
+    with pytest.raises(Killed):
+        trained.train(
+            trained.prepare(folder, config, dataset),
+            on_epoch=killed_at(epoch),
+            seconds_between_checkpoints=0.0,
+        )
+
+
 # --- going on ------------------------------------------------------------------------------------
 
 
@@ -166,12 +176,7 @@ def test_a_signal_that_nobody_acted_on_is_obeyed_at_the_end(ctrl_c):
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_named(config, dataset, unbroken, tmp_path):
-    with pytest.raises(Killed):
-        trained.train(
-            trained.prepare(tmp_path, config, dataset),
-            on_epoch=killed_at(4),
-            seconds_between_checkpoints=0.0,
-        )
+    leave_killed(tmp_path, config, dataset, epoch=4)
     newest = tmp_path / CHECKPOINTS / "4"
     manifest = newest / checkpoints.MANIFEST
     manifest.write_bytes(manifest.read_bytes()[:-9])
@@ -206,12 +211,7 @@ def test_metrics_are_on_the_disk_before_the_checkpoint(config, dataset, tmp_path
 
 
 def test_metrics_that_a_power_cut_tore_are_told_and_mended(config, dataset, unbroken, tmp_path):
-    with pytest.raises(Killed):
-        trained.train(
-            trained.prepare(tmp_path, config, dataset),
-            on_epoch=killed_at(3),
-            seconds_between_checkpoints=0.0,
-        )
+    leave_killed(tmp_path, config, dataset, epoch=3)
     path = tmp_path / runs.METRICS
     path.write_bytes(path.read_bytes()[:-9])  # the line of epoch 3, of which there is a checkpoint
     job = trained.prepare(tmp_path, config, dataset)
