@@ -66,6 +66,7 @@ def main(command: Compare) -> None:
     tables = [
         *(exhibit.inference_table(name, entries) for name, entries in finished.items()),
         *(found for item in finished.items() if (found := certificate.table(*item))),
+        *exhibit.gap_tables(finished),
         model_table.table(scored, dataset),
         judged,
         *compare_decoders(key_decoders, scored, dataset, command, x),

@@ -5,16 +5,13 @@ import numpy as np
 from bayes_jax.calibration import Calibration
 from bayes_jax.diagnostics import ADVICE
 from bayes_jax.estimates import Gaps
-from bayes_jax.gaps import advice
 from vae_jax import plots, run_calibration
-from vae_jax.comparison import certificate, columns
+from vae_jax.comparison import certificate, columns, gap_table
 from vae_jax.comparison.inferences import Finished
 from vae_jax.configs import InferenceBudget
 from vae_jax.report import Picture
 from vae_jax.run_inference import (
-    decomposition,
     evidence_rows,
-    gap_rows,
     generalization_rows,
     image_rows,
     posterior_rows,
@@ -33,19 +30,6 @@ _EVIDENCE_COLUMNS = [
     columns.SECONDS,
     columns.NUM_IMAGES,
 ]
-_GAP_COLUMNS = [
-    Column("method", "gap"),
-    Column("gap", "nats per image", ".3f", "stderr"),
-    columns.STDERR_IMAGES,
-    Column("largest", "largest", ".3f"),
-    columns.NUM_IMAGES,
-]
-_GAP_NOTE = (
-    "approximation gap: log p(x) minus the best ELBO that the encoder's family can reach for each "
-    "image, a flow's weights refitted too; "
-    "low by what a lower bound on log p(x) leaves open. amortization gap: that best ELBO minus the "
-    "encoder's. A gap may come out below zero by its error."
-)
 _IMAGE_COLUMNS = [
     Column("method", "image"),
     Column("log_prob", "log p(x), nats", ".3f", "stderr"),
@@ -129,12 +113,11 @@ def tables(
     sides = certificate.table(name, finished)
     if sides is not None:
         found.append(sides)
-    gaps = decomposition(finished)
+    gaps = gap_table.decomposition(finished)
     if gaps is not None:
         found.append(Table("Image by image", image_rows(name, gaps), _IMAGE_COLUMNS))
-        on_train = decomposition(train) if train else None
-        note = _gap_note(gaps, on_train)
-        found.append(Table("Gaps", gap_rows(name, gaps), _GAP_COLUMNS, note))
+        on_train = gap_table.decomposition(train) if train else None
+        found.append(gap_table.table(name, gaps, train=on_train))
         if on_train is not None:
             rows = generalization_rows(name, on_train, gaps)
             found.append(Table("Training images beside test images", rows, _TRAIN_COLUMNS))
@@ -145,15 +128,6 @@ def tables(
         rows = run_calibration.rows(name, cases)
         found.append(Table("Calibration", rows, _CALIBRATION_COLUMNS))
     return found
-
-
-def _gap_note(gaps: Gaps, train: Gaps | None) -> str:
-    """What the gaps are, and which part limits the model."""
-    found = advice(gaps, train=train)
-    value, stderr = (float(number) for number in found.cost)
-    error = f" ± {stderr:.3f}" if np.isfinite(stderr) else ""
-    cost = f" ({value:.3f}{error} nats per image)" if np.isfinite(value) else ""
-    return f"{_GAP_NOTE} What limits this model: {found.limit.value}{cost}."
 
 
 def _advice(finished: list[Finished]) -> str:
@@ -178,7 +152,7 @@ def pictures(
         images: the test images `[image, height, width]`, pixels in [0, 1].
         cases: calibration of each inference.
     """
-    gaps = decomposition(finished)
+    gaps = gap_table.decomposition(finished)
     shown = (
         []
         if gaps is None
@@ -229,11 +203,16 @@ def _costs(name: str, finished: list[Finished]) -> Picture:
 
 def _profile(gaps: Gaps, images: np.ndarray) -> Picture:
     figure = plots.gap_profile(
-        images, np.asarray(gaps.approximation), np.asarray(gaps.amortization)
+        images,
+        np.asarray(gaps.approximation),
+        np.asarray(gaps.amortization),
+        stderr=np.asarray(gaps.stderr_total),
+        evidence_width=float(gaps.evidence_width),
     )
     caption = (
         "Each bar is an image: how many nats the encoder's ELBO lies below its log p(x). Blue is "
-        "what the encoder's family can never reach, orange what a better encoder could win. The "
+        "what the encoder's family can never reach, orange what a better encoder could win. Error "
+        "bars: ± Monte Carlo standard error, and upwards what annealing leaves open. The "
         "images below stand under their bars, those that are inferred worst on the right."
     )
     return Picture("gaps", figure, caption)

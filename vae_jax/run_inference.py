@@ -15,9 +15,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from bayes_jax import GenerativeModel
 from bayes_jax.annealing import Validation
-from bayes_jax.estimates import Gaps
-from bayes_jax.gaps import decompose, generalization_gap, mean_gaps
+from bayes_jax.estimates import Gaps, mean_stderr
+from bayes_jax.gaps import generalization_gap, mean_gaps
 from vae_jax.comparison import inferences, methods
+from vae_jax.comparison.gap_table import FAMILIES
 from vae_jax.comparison.inferences import Finished
 from vae_jax.comparison.methods import Method, Outcome, Setting
 from vae_jax.configs import InferenceBudget
@@ -28,16 +29,16 @@ Sampler = Literal["hmc", "nuts"]
 Estimator = Literal["ais", "smc"]
 
 CLOSED_FORM = "exact (closed form)"
-_FITTED = (methods.MEAN_FIELD, methods.FULL_RANK, methods.OWN_FLOW)
+_IMPORTANCE = ("importance bound, K = 50", "importance bound, K = 5000")
 _FOR_GAPS = (
     CLOSED_FORM,
     methods.EXACT,
     methods.AMORTIZED,
-    *_FITTED,
+    *FAMILIES,
+    *_IMPORTANCE,
     methods.ANNEALED_GUIDE,
     methods.SMC_GUIDE,
 )
-_IMPORTANCE = ("importance bound, K = 50", "importance bound, K = 5000")
 _ESTIMATORS = {"ais": methods.ANNEALED_GUIDE, "smc": methods.SMC_GUIDE}
 _FROM_PRIOR = {"ais": methods.ANNEALED_PRIOR, "smc": methods.SMC_PRIOR}
 
@@ -162,29 +163,6 @@ def _without_params(outcome: Outcome) -> Outcome:
     return outcome if fitted is None else outcome._replace(fitted=fitted._replace(params=None))
 
 
-def decomposition(finished: list[Finished]) -> Gaps | None:
-    """The gaps of each image between evidence (exact, else annealed), q* and the guide.
-
-    Args:
-        finished: of one run.
-
-    Returns:
-        Gaps; None for a model without a guide.
-    """
-    amortized = inferences.find(finished, methods.AMORTIZED)
-    if amortized is None:
-        return None
-    bounds = (inferences.find(finished, name) for name in _ESTIMATORS.values())
-    best = inferences.find_exact(finished) or next(entry for entry in bounds if entry)
-    fitted = next(entry for name in _FITTED if (entry := inferences.find(finished, name)))
-    return decompose(
-        best.outcome.evidence,
-        amortized.outcome.evidence,
-        fitted.outcome.fitted,
-        validation=best.validation,
-    )
-
-
 def evidence_rows(name: str, finished: list[Finished]) -> list[dict]:
     """One row per method that says something about log p(x), as in the comparison.
 
@@ -196,39 +174,13 @@ def evidence_rows(name: str, finished: list[Finished]) -> list[dict]:
         finished: of one run.
     """
     return [
-        {**row, "table": "evidence", "stderr_images": _stderr(entry.outcome.evidence.lower)}
+        {
+            **row,
+            "table": "evidence",
+            "stderr_images": float(mean_stderr(entry.outcome.evidence.lower)),
+        }
         for row, entry in zip(inferences.rows(name, finished), finished, strict=True)
         if entry.outcome.evidence is not None
-    ]
-
-
-def gap_rows(name: str, gaps: Gaps) -> list[dict]:
-    """Mean gaps in nats, with Monte Carlo error and error over images.
-
-    Args:
-        name: of the model.
-        gaps: of each image.
-    """
-    parts = {
-        "approximation gap": (gaps.approximation, gaps.stderr_approximation),
-        "amortization gap": (gaps.amortization, gaps.stderr_amortization),
-        "log p(x) - ELBO": (gaps.approximation + gaps.amortization, gaps.stderr_total),
-    }
-    return [
-        {
-            "table": "gaps",
-            "model": name,
-            "method": part,
-            "log_prob": None,
-            "gap": float(np.mean(np.asarray(gap, np.float64))),
-            "stderr": float(np.sqrt(np.sum(np.asarray(stderr, np.float64) ** 2)) / len(stderr)),
-            "stderr_images": _stderr(gap),
-            "largest": float(np.max(gap)),
-            "kind": None,
-            "num_images": len(gap),
-            "seconds": None,
-        }
-        for part, (gap, stderr) in parts.items()
     ]
 
 
@@ -339,7 +291,3 @@ def _moments(posterior, x):
         return found.mean, jnp.sqrt(found.variance)
 
     return jax.vmap(moments)(x)
-
-
-def _stderr(values) -> float:
-    return float(np.std(np.asarray(values, np.float64), ddof=1) / np.sqrt(len(values)))

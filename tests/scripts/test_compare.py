@@ -21,7 +21,7 @@ LITTLE = [
     "--budget.num-elbo-samples", "50", "--budget.num-reference-draws", "20",
     "--budget.num-simulations", "5",
 ]  # fmt: skip
-TABLES = {"inference", "sandwich", "models", "quality", "commands"}
+TABLES = {"inference", "sandwich", "gaps", "models", "quality", "commands"}
 NUM_GREY = len(track("gaussian", ("all",)))
 
 

@@ -12,13 +12,9 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from bayes_jax import GenerativeModel, simulate
-from bayes_jax.estimates import estimated_evidence, exact_evidence, lower_evidence
 from bayes_jax.exact.reference import REFERENCES
-from bayes_jax.variational import FittedPosterior
 from vae_jax import report, run_inference, systems, trained
-from vae_jax.comparison import methods
-from vae_jax.comparison.inferences import Finished
-from vae_jax.comparison.methods import Method, Outcome, Setting
+from vae_jax.comparison.methods import Setting
 from vae_jax.configs import (
     DistributedConfig,
     InferenceBudget,
@@ -86,6 +82,14 @@ def test_the_gaps_add_up(vae_results):
         bounds["q* mean-field"]["log_prob"] - elbo["log_prob"], abs=1e-4
     )
     assert total["largest"] >= total["gap"] > 0
+
+
+def test_the_error_bar_of_the_evidence_is_the_width_of_the_sandwich(vae_results):
+    (sides,) = (row for row in vae_results["rows"] if row["table"] == "sandwich")
+    gaps = by_method(vae_results["rows"], "gaps")
+    assert gaps["amortization gap"]["evidence_width"] == 0
+    for part in ("approximation gap", "log p(x) - ELBO"):
+        assert gaps[part]["evidence_width"] == pytest.approx(sides["width_interval"][1], abs=1e-6)
 
 
 def test_the_decomposition_is_there_for_every_image(vae_results):
@@ -334,28 +338,6 @@ def test_the_gaps_are_those_of_the_encoders_own_family(posterior, expected):
     model = system.generative(system.init(jax.random.key(0), x))
     names = [method.name for method in run_inference.possible_methods(model)]
     assert [name for name in names if name.startswith("q*")] == [expected]
-
-
-def test_quadrature_that_only_estimates_leaves_the_gaps_to_annealing():
-    log_p, zero = jnp.array([-3.0, -4.0]), jnp.zeros(2)
-    fitted = FittedPosterior(**dict.fromkeys(FittedPosterior._fields, zero))
-    fitted = fitted._replace(log_weight=jnp.full((2, 4), -5.0))
-
-    def finished(of_quadrature):
-        outcomes = {
-            methods.EXACT: Outcome(evidence=of_quadrature),
-            methods.AMORTIZED: Outcome(evidence=lower_evidence(log_p - 3, zero)),
-            methods.MEAN_FIELD: Outcome(fitted=fitted),
-            methods.ANNEALED_GUIDE: Outcome(evidence=lower_evidence(log_p - 1, zero)),
-        }
-        return [Finished(Method(name, None), found, None, 0, 0) for name, found in outcomes.items()]
-
-    for evidence, expected in (
-        (exact_evidence(log_p), log_p),
-        (estimated_evidence(log_p, zero), log_p - 1),
-    ):
-        gaps = run_inference.decomposition(finished(evidence))
-        np.testing.assert_array_equal(gaps.log_evidence, expected)
 
 
 def test_training_images_stand_beside_test_images(vae_results):

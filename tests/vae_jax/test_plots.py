@@ -131,6 +131,15 @@ def test_gap_bars_stack_to_their_sum():
     assert any("nats per image" in text for text in texts(figure))
 
 
+def test_gap_bars_reach_further_to_where_log_p_may_lie():
+    gap, stderr = np.array([0.5, 0.5]), np.array([0.125, 0.125])
+    width = np.array([0.25, np.nan])
+    figure = plots.gap_bars(["a", "b"], gap, gap, stderr=stderr, evidence_width=width)
+    *_, errors = rendered(figure).axes[0].containers
+    ends = [segment[:, 0].tolist() for segment in errors.lines[2][0].get_segments()]
+    assert ends == [[0.875, 1.375], [0.875, 1.125]]
+
+
 @pytest.mark.parametrize("value", [0.0, -0.1])
 def test_gap_bars_of_next_to_nothing_can_be_drawn(value):
     rendered(plots.gap_bars(["a"], np.array([value]), np.array([0.0])))
@@ -233,6 +242,14 @@ def test_gap_profile_stacks_the_gaps_from_the_smallest_to_the_largest():
     np.testing.assert_allclose([bar.get_y() for bar in upper], [0.2, 0.4, 0.5])
     np.testing.assert_allclose([bar.get_height() for bar in upper], [0.1, 0.2, 1.0])
     assert len(strip.images) == 3
+
+
+def test_gap_profile_has_the_error_bar_of_each_image():
+    gap, stderr = np.array([0.5, 0.25]), np.array([0.0625, 0.125])
+    figure = plots.gap_profile(np.zeros((2, 4, 4)), gap, gap, stderr=stderr, evidence_width=0.25)
+    *_, errors = figure.axes[0].containers
+    ends = [segment[:, 1].tolist() for segment in errors.lines[2][0].get_segments()]
+    assert ends == [[0.375, 0.875], [0.9375, 1.3125]]
 
 
 def test_rate_panels_have_an_axis_each_from_zero():

@@ -3,9 +3,8 @@
 import numpy as np
 
 from bayes_jax.exact.quadrature import GridPosterior
-from bayes_jax.gaps import decompose
 from vae_jax import plots
-from vae_jax.comparison import columns, inferences, methods, model_table
+from vae_jax.comparison import columns, gap_table, inferences, methods, model_table
 from vae_jax.comparison.inferences import Finished
 from vae_jax.comparison.scores import Scored
 from vae_jax.configs import InferenceBudget
@@ -98,28 +97,30 @@ def _ladder(name: str, entries: list[Finished]) -> Picture:
     return Picture(f"evidence_{_slug(name)}", figure, caption)
 
 
+def gap_tables(finished: dict[str, list[Finished]]) -> list[Table]:
+    """Where the encoder of each decoder loses nats, and what limits the model."""
+    return [
+        gap_table.table(name, gap_table.decomposition(entries), title=f"Gaps: {name}")
+        for name, entries in finished.items()
+    ]
+
+
 def _gaps(finished: dict[str, list[Finished]]) -> Picture:
-    gaps = [_decomposition(entries) for entries in finished.values()]
-    stderr = [float(np.sqrt(np.sum(gap.stderr_total**2)) / len(gap.stderr_total)) for gap in gaps]
+    gaps = [gap_table.decomposition(entries) for entries in finished.values()]
     figure = plots.gap_bars(
         list(finished),
         np.array([float(np.mean(gap.approximation)) for gap in gaps]),
         np.array([float(np.mean(gap.amortization)) for gap in gaps]),
-        stderr=np.array(stderr),
+        stderr=np.array([gap_table.mean_error(gap.stderr_total) for gap in gaps]),
+        evidence_width=np.array([float(gap.evidence_width) for gap in gaps]),
     )
     caption = (
-        "How many nats the encoder's ELBO lies below log p(x) (exact where it exists, else "
-        "annealed from the guide), and why: the approximation gap is what a diagonal Gaussian "
-        "can never reach, the amortization gap what a better encoder could win."
+        "How many nats the encoder's ELBO lies below log p(x) (exact where it exists, else the "
+        "highest lower bound), and why: the approximation gap is what a diagonal Gaussian can "
+        "never reach, the amortization gap what a better encoder could win. Error bars: ± Monte "
+        "Carlo standard error, and to the right what the bound leaves open."
     )
     return Picture("gaps", figure, caption)
-
-
-def _decomposition(entries: list[Finished]):
-    best = inferences.find_exact(entries) or inferences.find(entries, methods.ANNEALED_GUIDE)
-    amortized = inferences.find(entries, methods.AMORTIZED).outcome.evidence
-    fitted = inferences.find(entries, methods.MEAN_FIELD).outcome.fitted
-    return decompose(best.outcome.evidence, amortized, fitted)
 
 
 def _contours(name: str, entries: list[Finished], x, dataset: Dataset) -> Picture:

@@ -69,6 +69,7 @@ def gap_bars(
     amortization: Float[np.ndarray, " model"],
     *,
     stderr: Float[np.ndarray, " model"] | None = None,
+    evidence_width: Float[np.ndarray, " model"] | float = 0.0,
     title: str = "Where the ELBO falls short of log p(x)",
 ) -> Figure:
     """Stacked bars: what the family of q costs, and what the encoder costs on top of it.
@@ -78,6 +79,7 @@ def gap_bars(
         approximation: log p(x) minus the best ELBO in the family, mean nats per image.
         amortization: that best ELBO minus the encoder's, mean nats per image.
         stderr: standard error of the sum.
+        evidence_width: how far log p(x) may lie higher, in nats; NaN where that is unknown.
         title: of the figure.
     """
     figure = Figure(figsize=(8, 1.5 + 0.5 * len(names)))
@@ -90,9 +92,11 @@ def gap_bars(
     }
     for label, (gap, start, colour) in bars.items():
         axes.barh(rows, gap, left=start, height=0.6, color=colour, label=label)
+    ends = total
     if stderr is not None:
-        axes.errorbar(total, rows, xerr=stderr, fmt="none", ecolor="black", capsize=3)
-    ends = total + (0 if stderr is None else np.nan_to_num(stderr))
+        bars = _error_bars(stderr, evidence_width)
+        axes.errorbar(total, rows, xerr=bars, fmt="none", ecolor="black", capsize=3)
+        ends = total + np.nan_to_num(bars[1])
     for row, end in enumerate(ends):
         text = f"{approximation[row]:.2f} + {amortization[row]:.2f} = {total[row]:.2f}"
         axes.annotate(text, (end, row), (8, 0), textcoords="offset points", va="center")
@@ -112,6 +116,8 @@ def gap_profile(
     approximation: Float[np.ndarray, " num"],
     amortization: Float[np.ndarray, " num"],
     *,
+    stderr: Float[np.ndarray, " num"] | None = None,
+    evidence_width: float = 0.0,
     title: str = "Which images the encoder infers badly",
 ) -> Figure:
     """One stacked bar an image, from the smallest gap to the largest, some images shown below.
@@ -120,6 +126,8 @@ def gap_profile(
         images: pixels in [0, 1].
         approximation: log p(x) minus the best ELBO in the family, nats.
         amortization: that best ELBO minus the encoder's, nats.
+        stderr: standard error of their sum.
+        evidence_width: how far log p(x) may lie higher, in nats; NaN where that is unknown.
         title: of the figure.
     """
     order = np.argsort(approximation + amortization)
@@ -139,6 +147,10 @@ def gap_profile(
         color=PALETTE[1],
         label="amortization gap: the encoder",
     )
+    if stderr is not None:
+        total = (approximation + amortization)[order]
+        bounds = _error_bars(stderr[order], evidence_width)
+        bars.errorbar(ranks, total, yerr=bounds, fmt="none", ecolor="black", elinewidth=0.8)
     for rank in shown:
         extent = (rank - half, rank + half, 1 - height, 1)
         framed = np.pad(images[order[rank]], 1, constant_values=np.nan)
@@ -151,3 +163,8 @@ def gap_profile(
     figure.legend(*bars.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     set_title(figure, title)
     return figure
+
+
+def _error_bars(stderr: np.ndarray, evidence_width) -> np.ndarray:
+    """Below and above: a standard error, and above it what a lower bound leaves open."""
+    return np.stack([stderr, stderr + np.nan_to_num(np.broadcast_to(evidence_width, stderr.shape))])
