@@ -12,6 +12,7 @@ from bayes_jax import (
     LatentModel,
     annealed_evidence,
     elbo,
+    evidence_sandwich,
     fit_posterior,
     importance_bound,
     importance_draws,
@@ -89,6 +90,9 @@ ENGINES = {
     ),
     "annealed_evidence": lambda key, model, guide, x: annealed_evidence(
         key, model, x, **FEW_TEMPERATURES
+    ),
+    "evidence_sandwich": lambda key, model, guide, x: evidence_sandwich(
+        key, model, jnp.zeros((len(x), LATENT_DIM)), x, guide=guide, **FEW_TEMPERATURES
     ),
     "smc_evidence": lambda key, model, guide, x: smc_evidence(
         key, model, x, guide=guide, target_ess=0.5, num_particles=4, num_runs=2
