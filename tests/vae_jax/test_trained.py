@@ -27,6 +27,7 @@ from vae_jax.data import arrays
 from vae_jax.data.kinds import kind_of
 from vae_jax.interruption import Interrupted, deferred
 from vae_jax.runs import CHECKPOINTS, RunConfig
+from vae_jax.trained import recording
 
 
 class Killed(Exception):
@@ -202,7 +203,7 @@ def test_metrics_are_on_the_disk_before_the_checkpoint(config, dataset, tmp_path
     def sync(path):
         on_disk[path] = path.read_bytes()
 
-    monkeypatch.setattr(trained, "sync", sync)
+    monkeypatch.setattr(recording, "sync", sync)
     monkeypatch.setattr(checkpoints, "save", watched)
     job = trained.prepare(tmp_path, config, dataset)
     trained.train(job, seconds_between_checkpoints=0.0)
