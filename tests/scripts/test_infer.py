@@ -326,13 +326,13 @@ def test_smc_stands_in_for_annealing_with_a_width_of_its_own(run, vae_run):
 @pytest.mark.parametrize(
     ("posterior", "expected"),
     [
-        ("mean_field", "q* mean-field"),
-        ("full_rank", "q* full-rank"),
-        ("coupling", "q* of the encoder's flow"),
+        (PosteriorConfig(), "q* mean-field"),
+        (PosteriorConfig("full_rank"), "q* full-rank"),
+        (PosteriorConfig("coupling", 1, 4), "q* of the encoder's flow"),
     ],
 )
 def test_the_gaps_are_those_of_the_encoders_own_family(posterior, expected):
-    config = VAEConfig(3, (4,), posterior=PosteriorConfig(posterior, 1, 4))
+    config = VAEConfig(3, (4,), posterior=posterior)
     system = systems.build("vae", config, ObservationSpec(6, "gaussian"))
     x = np.random.default_rng(0).random((4, 6)).astype(np.float32)
     model = system.generative(system.init(jax.random.key(0), x))

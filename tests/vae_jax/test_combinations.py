@@ -22,6 +22,8 @@ from vae_jax.configs import (
 from vae_jax.data.arrays import bits_per_dim, load
 from vae_jax.systems import build
 
+from .conftest import few
+
 KEY = jax.random.key(0)
 TRAIN = TrainConfig(num_epochs=5, batch_size=64, learning_rate=3e-3)
 OPTIONS = {
@@ -151,8 +153,8 @@ def of_parts(posterior, prior):
     return VAEConfig(
         3,
         (32,),
-        posterior=PosteriorConfig(posterior, num_layers=2, hidden_dim=8),
-        prior=PriorConfig(prior, num_components=5, num_layers=2, hidden_dim=8),
+        posterior=PosteriorConfig(posterior, **few(posterior)),
+        prior=PriorConfig(prior, **few(prior)),
     )
 
 
@@ -193,7 +195,7 @@ def test_every_engine_takes_every_posterior_and_prior(posterior, prior):
     ],
 )
 def test_every_network_trains_and_is_bounded(name, head):
-    network = NetworkConfig(name, channels=(4, 8))
+    network = NetworkConfig(name, **few(name))
     config = VAEConfig(3, (32,), network=network)
     _, model, before, after, x = trained(head, config=config)
     assert_gained(before, after)
@@ -207,8 +209,10 @@ def test_every_network_trains_and_is_bounded(name, head):
 )
 def test_two_levels_train_and_stay_a_latent_model(name, posterior):
     """The prior is N(0, I) over both, so every engine takes them."""
-    network = NetworkConfig(name, channels=(4, 8), top_dim=1)
-    config = VAEConfig(3, (32,), network=network, posterior=PosteriorConfig(posterior, 1, 8))
+    network = NetworkConfig(name, top_dim=1, **few(name))
+    config = VAEConfig(
+        3, (32,), network=network, posterior=PosteriorConfig(posterior, **few(posterior))
+    )
     _, model, before, after, x = trained("bernoulli", config=config)
     z = jax.random.normal(KEY, (3,))
     assert model.latent.prior.log_prob(z) == pytest.approx(float(jnp.sum(norm.logpdf(z))), rel=1e-5)
@@ -222,7 +226,7 @@ def test_half_precision_is_training_s_alone(name):
     """Nearly as good an ELBO; what is kept, and all that inference sees, is float32."""
     elbo = {}
     for dtype in typing.get_args(configs.ComputeDtype):
-        network = NetworkConfig(name, channels=(4, 8), dtype=dtype)
+        network = NetworkConfig(name, dtype=dtype, **few(name))
         _, model, _, after, x = trained("bernoulli", config=VAEConfig(3, (32,), network=network))
         elbo[dtype] = np.mean(after["elbo"])
         one = jnp.asarray(x[0])

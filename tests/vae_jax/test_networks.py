@@ -16,6 +16,8 @@ from vae_jax.networks import (
     with_output_bias,
 )
 
+from .conftest import few
+
 
 @pytest.fixture(scope="module")
 def params():
@@ -152,7 +154,7 @@ def test_the_lower_level_is_drawn_given_the_upper_one():
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_two_levels_stand_before_any_body(name):
     spec = ObservationSpec(20, "bernoulli", image_shape=(5, 4))
-    config = NetworkConfig(name, channels=(3,), top_dim=2)
+    config = NetworkConfig(name, top_dim=2, **few(name))
     sizes = {"num_encoder_features": 12, "num_decoder_features": 20}
     _, decoder = make_networks(config, (8, 7), spec, **sizes)
     params = decoder.init(jax.random.key(0), jnp.zeros(6))

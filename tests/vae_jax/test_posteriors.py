@@ -16,12 +16,14 @@ from vae_jax.configs import PosteriorConfig
 from vae_jax.objectives.terms import draw
 from vae_jax.priors import standard_normal
 
+from .conftest import few
+
 NAMES = sorted(posteriors.POSTERIORS)
 
 
 def some(name, latent_dim=2, spread=0.7):
     """A member of a family, far from where training starts."""
-    config = PosteriorConfig(name, num_layers=2, hidden_dim=8)
+    config = PosteriorConfig(name, **few(name))
     posterior = posteriors.make_posterior(config, latent_dim)
     params = posterior.initial_params(jax.random.key(0))
     leaves, treedef = jax.tree.flatten(params)
@@ -76,7 +78,7 @@ def test_draws_are_the_densitys(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "planar"])
 def test_a_fresh_family_is_the_normal_of_its_first_features(name):
-    config = PosteriorConfig(name, num_layers=2, hidden_dim=8)
+    config = PosteriorConfig(name, **few(name))
     posterior = posteriors.make_posterior(config, 2)
     features = jnp.zeros(posterior.num_features).at[:4].set(jnp.array([0.5, -1.0, -2.0, 1.5]))
     q = posterior.distribution(features, posterior.initial_params(jax.random.key(0)))

@@ -13,6 +13,8 @@ from jax.tree_util import Partial
 from vae_jax import configs, posteriors, priors
 from vae_jax.configs import ObservationSpec, PosteriorConfig, PriorConfig
 
+from .conftest import few
+
 NAMES = sorted(priors.PRIORS)
 SPEC = ObservationSpec(4, "bernoulli")
 X = (np.random.default_rng(0).random((30, 4)) < 0.5).astype(np.uint8)
@@ -27,7 +29,7 @@ GUIDE = Partial(encode, jax.random.normal(jax.random.key(5), (4, 4)))
 
 def flow_guide(family):
     """A guide of a family, with weights far from where training starts."""
-    posterior = posteriors.make_posterior(PosteriorConfig(family, 2, 8), 2)
+    posterior = posteriors.make_posterior(PosteriorConfig(family, **few(family)), 2)
     params = posterior.initial_params(jax.random.key(6))
     keys = iter(jax.random.split(jax.random.key(7), 100))
     noisy = jax.tree.map(lambda leaf: leaf + jax.random.normal(next(keys), leaf.shape), params)
@@ -36,7 +38,7 @@ def flow_guide(family):
 
 
 def some(name, spread=0.3, guide=GUIDE):
-    prior = priors.make_prior(PriorConfig(name, 3, num_layers=2, hidden_dim=8), 2, SPEC)
+    prior = priors.make_prior(PriorConfig(name, **few(name)), 2, SPEC)
     params = prior.initial_params(jax.random.key(0), X)
     leaves, treedef = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves) + 1)

@@ -1,9 +1,9 @@
 """A VAE and its parts: objective, posterior, prior and networks."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
-from vae_jax.configs.checks import check, check_name
+from vae_jax.configs.checks import check, check_name, check_owners
 from vae_jax.configs.training import OptimizerConfig
 
 Objective = Literal["elbo", "iwae", "stl", "dreg", "beta", "free_bits", "capacity"]
@@ -43,17 +43,10 @@ class ObjectiveConfig:
         check(self.num_samples >= 1, "num_samples", self.num_samples, "at least 1")
         for field in ("beta", "free_nats", "capacity", "weight", "num_warmup_steps"):
             check(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
-        defaults = {field.name: field.default for field in fields(self)}
-        for field, owners in _OWNERS.items():
-            check(
-                self.name in owners or getattr(self, field) == defaults[field],
-                field,
-                getattr(self, field),
-                f"an objective that has one ({' or '.join(owners)}), not {self.name}",
-            )
+        check_owners(self, _OF_OBJECTIVES, "an objective")
 
 
-_OWNERS = {
+_OF_OBJECTIVES = {
     "beta": ("beta",),
     "free_nats": ("free_bits",),
     "capacity": ("capacity",),
@@ -80,6 +73,10 @@ class PosteriorConfig:
         check_name(self.name, PosteriorName)
         check(self.num_layers >= 1, "num_layers", self.num_layers, "at least 1")
         check(self.hidden_dim >= 1, "hidden_dim", self.hidden_dim, "at least 1")
+        check_owners(self, _OF_POSTERIORS, "a posterior")
+
+
+_OF_POSTERIORS = {"num_layers": ("planar", "coupling", "iaf"), "hidden_dim": ("coupling", "iaf")}
 
 
 @dataclass(frozen=True)
@@ -103,6 +100,14 @@ class PriorConfig:
         check_name(self.name, PriorName)
         for field in ("num_components", "num_layers", "hidden_dim"):
             check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
+        check_owners(self, _OF_PRIORS, "a prior")
+
+
+_OF_PRIORS = {
+    "num_components": ("mixture", "vamp"),
+    "num_layers": ("flow",),
+    "hidden_dim": ("flow",),
+}
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,7 @@ class NetworkConfig:
         is_wide = bool(self.channels) and all(width >= 1 for width in self.channels)
         check(is_wide, "channels", self.channels, "positive numbers, one at least")
         check(self.top_dim >= 0, "top_dim", self.top_dim, "at least 0")
+        check_owners(self, {"channels": ("conv", "residual")}, "a network")
 
     @property
     def num_blocks(self) -> int:
