@@ -26,7 +26,8 @@ from bayes_jax import (
 )
 from vae_jax import systems, training
 from vae_jax.configs import ObservationSpec, TrainConfig, VAEConfig
-from vae_jax.sharding import observations
+from vae_jax.data.fresh import fresh_bits, fresh_unit
+from vae_jax.sharding import observations, placement
 from vae_jax.sharding.observations import gathering
 from vae_jax.training import epochs
 
@@ -40,6 +41,8 @@ def main(out):
         **trained("train", TrainConfig(num_epochs=5, batch_size=64)),
         **trained("streamed", TrainConfig(num_epochs=1, batch_size=64, stream_steps=3)),
         **inferred(),
+        **noisy("bits", fresh_bits(256)),
+        **noisy("pixels", fresh_unit(256)),
     }
     found["num_epoch_programs"] = epochs.train_epochs._cache_size()
     with jax.enable_x64():
@@ -59,6 +62,18 @@ def trained(name, config):
         name: np.concatenate([np.ravel(leaf) for leaf in params]),
         f"{name}_objective": fitted.history[-1].validation["objective"],
     }
+
+
+def noisy(name, observe):
+    """Observations of rows that are spread over the devices, and the program that draws them."""
+    mesh = placement.make_mesh()
+    rows = placement.split(mesh)
+    levels = np.random.default_rng(2).integers(0, 256, (64, DIM)).astype(np.float32)
+    draw = jax.jit(observe, out_shardings=rows)
+    args = jax.random.key(6), placement.place(levels, rows)
+    x = jax.jit(lambda x: placement.everywhere(x, mesh))(draw(*args))
+    program = draw.lower(*args).compile().as_text()
+    return {name: placement.local(x), f"{name}_program": program}
 
 
 def decode(params, z):

@@ -107,6 +107,15 @@ def test_counts_are_those_of_one_device(outcomes, name, field):
 
 
 @MANY
+@pytest.mark.parametrize("noise", ["bits", "pixels"])
+def test_noise_is_that_of_one_device_and_moves_nothing(outcomes, name, noise):
+    np.testing.assert_array_equal(outcomes[name][noise], outcomes["one"][noise])
+    program = str(outcomes[name][f"{noise}_program"])
+    assert "ENTRY" in program
+    assert not [word for word in EXCHANGES if word in program]
+
+
+@MANY
 def test_other_values_compile_nothing(outcomes, name):
     assert outcomes[name]["num_traces"] == 2  # one for each of two engines, called three times
     assert outcomes[name]["num_epoch_programs"] == 1

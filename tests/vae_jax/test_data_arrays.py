@@ -187,6 +187,19 @@ def test_fresh_bits_have_the_levels_as_their_probabilities():
     assert fresh_bits(256) is fresh_bits(256)
 
 
+@pytest.mark.parametrize("num_levels", [2, 17, 256])
+def test_fresh_bits_miss_their_probabilities_by_a_16_bit_step_at_most(num_levels, monkeypatch):
+    """Exactly: over all 2^16 numbers that a pixel may draw, each once."""
+    all_numbers = jnp.arange(2**16, dtype=jnp.uint32) + jnp.uint32(7 << 16)
+    monkeypatch.setattr("vae_jax.data.fresh.random_bits", lambda key, shape: all_numbers)
+    levels = np.arange(num_levels)
+    observe = fresh_bits(num_levels)
+    shares = [observe(None, jnp.full(2**16, level, jnp.float32)).mean() for level in levels]
+    white = num_levels - 1
+    assert (shares[0], shares[white]) == (0, 1)
+    assert np.abs(np.array(shares, np.float64) - levels / white).max() <= 2**-16
+
+
 def test_fresh_pixels_are_uniform_within_their_level():
     levels = jnp.array([0.0, 3.0, 16.0])
     draws = jax.vmap(fresh_unit(17), (0, None))(jax.random.split(jax.random.key(0), 4000), levels)

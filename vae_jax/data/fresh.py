@@ -9,22 +9,24 @@ cached: equal arguments give the same function, so that nothing compiles twice.
 import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
+
+from vae_jax.data.random_bits import random_bits
 
 
 @functools.cache
 def fresh_bits(num_levels: int) -> Callable:
     """`(key, levels [..., dim] float) -> x` of 0 and 1, one with probability level / white.
 
-    16 random bits a pixel are half the work of 32 and miss that probability by at most 2^-16.
+    16 random bits a pixel miss that probability by at most 2^-16.
 
     Args:
         num_levels: grey levels 0 .. num_levels - 1, the last of them white.
     """
 
     def observe(key, levels):
-        uniform = jax.random.bits(key, levels.shape, jnp.uint16).astype(jnp.float32)
+        # 16 bits times white <= 255 are exact in float32.
+        uniform = random_bits(key, levels.shape).astype(jnp.uint16).astype(jnp.float32)
         return (uniform * (num_levels - 1) < levels * 2**16).astype(jnp.float32)
 
     return observe
@@ -39,7 +41,8 @@ def fresh_unit(num_levels: int) -> Callable:
     """
 
     def observe(key, levels):
-        x = (levels + jax.random.uniform(key, levels.shape)) / num_levels
+        uniform = (random_bits(key, levels.shape) >> 9).astype(jnp.float32) / 2**23
+        x = (levels + uniform) / num_levels
         # In float32 255 + u may round to 256, and u may be 0.
         epsilon = jnp.finfo(jnp.float32).epsneg
         return jnp.clip(x, epsilon, 1 - epsilon)
