@@ -148,8 +148,10 @@ def _width(evidence: Evidence, validation: Validation | None) -> Float[Array, ""
         return jnp.zeros(())
     if evidence.kind == EvidenceKind.SANDWICH:
         width = evidence.upper - evidence.lower
-        return jnp.mean(width) + 2 * mean_stderr(width)
-    return jnp.full((), jnp.nan) if validation is None else validation.width_interval[1]
+        return jnp.maximum(jnp.mean(width) + 2 * mean_stderr(width), 0)
+    if validation is None:
+        return jnp.full((), jnp.nan)
+    return jnp.maximum(validation.width_interval[1], 0)  # Noise may put one side past the other.
 
 
 class Mean(NamedTuple):

@@ -116,7 +116,8 @@ def tables(
     gaps = gap_table.decomposition(finished)
     if gaps is not None:
         found.append(Table("Image by image", image_rows(name, gaps), _IMAGE_COLUMNS))
-        on_train = gap_table.decomposition(train) if train else None
+        judge = gap_table.best_evidence(finished).method.name
+        on_train = gap_table.decomposition(train, evidence_of=judge) if train else None
         found.append(gap_table.table(name, gaps, train=on_train))
         if on_train is not None:
             rows = generalization_rows(name, on_train, gaps)
@@ -212,7 +213,7 @@ def _profile(gaps: Gaps, images: np.ndarray) -> Picture:
     caption = (
         "Each bar is an image: how many nats the encoder's ELBO lies below its log p(x). Blue is "
         "what the encoder's family can never reach, orange what a better encoder could win. Error "
-        "bars: ± Monte Carlo standard error, and upwards what annealing leaves open. The "
+        "bars: ± Monte Carlo standard error, and upwards what the bound leaves open. The "
         "images below stand under their bars, those that are inferred worst on the right."
     )
     return Picture("gaps", figure, caption)

@@ -107,7 +107,8 @@ def run_methods(
         budget: how much each may spend.
         sampler: of the posterior draws.
         evidence: what bounds log p(x), as in `possible_methods`.
-        for_gaps: only the methods that `decomposition` asks for.
+        for_gaps: only the methods that `gap_table.decomposition` takes, and may hold
+            the encoder against.
         store: where results and what is half done are kept; nothing is, if None.
 
     Yields:

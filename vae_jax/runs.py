@@ -164,13 +164,16 @@ def read_run(folder: str | Path) -> RunConfig:
             f"{Path(folder) / CONFIG}: system is {system!r}, expected one of {', '.join(SYSTEMS)}"
         )
     row = SYSTEMS[system]
-    return RunConfig(
-        system,
-        **{
-            part: from_dict(getattr(row, part), content.get(part, {}), name=part)
-            for part in ("config", "train", "data")
-        },
-    )
+    parts = {}
+    for part in ("config", "train", "data"):
+        try:
+            parts[part] = from_dict(getattr(row, part), content.get(part, {}), name=part)
+        except InputError as error:
+            raise InputError(
+                f"{Path(folder) / CONFIG}: {error}; edited, or of another version, which it names: "
+                "put it back, load it there, or train anew with --overwrite"
+            ) from error
+    return RunConfig(system, **parts)
 
 
 def append_metrics(folder: str | Path, row: dict) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vae_jax import checkpoints, trained
+from vae_jax.runs import CHECKPOINTS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 RESTRAINED, WRITERS = (Path(__file__).with_name(f"{name}.py") for name in ("restrained", "writers"))
@@ -67,7 +68,7 @@ def test_training_on_a_full_disk(tmp_path):
     folder = tmp_path / "run"
     done = train(folder, most_bytes=8000)
     assert_one_line(done, "File too large: make room, then run the same command again")
-    assert checkpoints.find(folder / trained.CHECKPOINTS) == (None, {})
+    assert checkpoints.find(folder / CHECKPOINTS) == (None, {})
     assert train(folder).returncode == 0
     assert int(trained.load(folder).progress.epoch) == 3
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.tree_util import Partial
 from numpyro import distributions as dist
@@ -42,10 +43,10 @@ def below(*nats):
     return lower_evidence(LOG_P - jnp.array(nats), ZERO)
 
 
-def validated(entries, name):
+def validated(entries, name, width=WIDTH):
     """That method with a sandwich of the same width on each of 4 simulated images."""
     x = jnp.arange(4.0)
-    sides = certify(sandwich_evidence(x, x + WIDTH, 0 * x), x[:, None], x[:, None], confidence=0.95)
+    sides = certify(sandwich_evidence(x, x + width, 0 * x), x[:, None], x[:, None], confidence=0.95)
     return [e._replace(validation=sides) if e.method.name == name else e for e in entries]
 
 
@@ -74,6 +75,39 @@ def test_of_two_that_are_level_the_measured_one_is_taken():
     assert best(validated(finished(**bounds), methods.ANNEALED_GUIDE)) == methods.ANNEALED_GUIDE
     bounds[IMPORTANCE] = below(0.1, 0.2)
     assert best(validated(finished(**bounds), methods.ANNEALED_GUIDE)) == IMPORTANCE
+
+
+def test_of_two_that_are_measured_the_tighter_one_is_taken():
+    bounds = {methods.ANNEALED_PRIOR: below(0.1, 0.2), methods.ANNEALED_GUIDE: below(0.2, 0.1)}
+    entries = validated(finished(**bounds), methods.ANNEALED_PRIOR, 0.5)
+    assert best(validated(entries, methods.ANNEALED_GUIDE, 0.02)) == methods.ANNEALED_GUIDE
+    assert best(validated(entries, methods.ANNEALED_GUIDE, 0.9)) == methods.ANNEALED_PRIOR
+
+
+@pytest.mark.parametrize("is_measured", [True, False])
+@pytest.mark.parametrize("first", [methods.ANNEALED_PRIOR, methods.ANNEALED_GUIDE])
+def test_a_bound_that_is_no_number_is_not_the_best_evidence(first, is_measured):
+    second = {methods.ANNEALED_PRIOR: methods.ANNEALED_GUIDE}.get(first, methods.ANNEALED_PRIOR)
+    entries = finished(**{first: below(jnp.nan, 0.1), second: below(0.2, 0.3)})
+    if is_measured:
+        entries = validated(validated(entries, first), second)
+    assert best(entries) == second
+    entries = finished(**{first: below(0.2, 0.3), second: below(jnp.nan, 0.1)})
+    assert best(entries) == first
+
+
+def test_other_images_are_held_against_the_same_method():
+    bounds = {methods.ANNEALED_GUIDE: below(0.5, 0.5), IMPORTANCE: below(0.1, 0.2)}
+    gaps = gap_table.decomposition(finished(**bounds), evidence_of=methods.ANNEALED_GUIDE)
+    np.testing.assert_array_equal(gaps.log_evidence, LOG_P - 0.5)
+
+
+def test_of_several_families_the_smallest_is_the_encoders():
+    fitted = FittedPosterior(**dict.fromkeys(FittedPosterior._fields, ZERO))
+    fitted = fitted._replace(log_weight=jnp.full((2, 4), LOG_P[:, None]))
+    wider = Finished(Method(methods.FULL_RANK, None), Outcome(fitted=fitted), None, 0, 0)
+    entries = finished(**{methods.EXACT: exact_evidence(LOG_P)})
+    np.testing.assert_allclose(gap_table.decomposition([wider, *entries]).approximation, 2)
 
 
 def test_the_width_is_the_error_bar_of_what_the_evidence_is_part_of():

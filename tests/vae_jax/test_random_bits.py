@@ -36,6 +36,14 @@ def test_bits_are_those_of_jax(generator, shape):
     np.testing.assert_array_equal(bits, jax.random.bits(key, shape))
 
 
+@pytest.mark.parametrize("generator", ["threefry2x32", "rbg"])
+def test_words_have_32_bits_in_double_precision_too(generator):
+    key = jax.random.key(3, impl=generator)
+    bits = random_bits(key, (3, 5))
+    with jax.enable_x64():
+        np.testing.assert_array_equal(random_bits(key, (3, 5)), bits)
+
+
 def test_many_keys_at_once_draw_what_each_draws_alone():
     keys = jax.random.split(KEY, 3)
     together = jax.vmap(partial(random_bits, shape=(4, 5)))(keys)

@@ -20,7 +20,8 @@ COLUMNS = [
         "may be larger by",
         ".3f",
         meaning="what a lower bound on log p(x) leaves open in the mean: upper end of a 95% "
-        "interval for the width of the sandwich on simulated images; 0 where log p(x) is exact",
+        "interval for the width of the sandwich on simulated images; 0 where log p(x) is exact, "
+        "nothing where the highest bound was not measured",
     ),
     columns.NUM_IMAGES,
 ]
@@ -33,11 +34,12 @@ _NOTE = (
 )
 
 
-def decomposition(finished: list[Finished]) -> Gaps | None:
+def decomposition(finished: list[Finished], *, evidence_of: str | None = None) -> Gaps | None:
     """The gaps of each image between the best evidence, q* of the encoder's family and the encoder.
 
     Args:
         finished: the inferences of one decoder; of several q*, that of the smallest family.
+        evidence_of: the method whose evidence it is held against; `best_evidence`, if None.
 
     Returns:
         Gaps; None for a model without a guide.
@@ -45,7 +47,8 @@ def decomposition(finished: list[Finished]) -> Gaps | None:
     amortized = inferences.find(finished, methods.AMORTIZED)
     if amortized is None:
         return None
-    best = best_evidence(finished)
+    known = evidence_of and inferences.find(finished, evidence_of)
+    best = known or best_evidence(finished)
     fitted = next(entry for name in FAMILIES if (entry := inferences.find(finished, name)))
     return decompose(
         best.outcome.evidence,
@@ -56,20 +59,24 @@ def decomposition(finished: list[Finished]) -> Gaps | None:
 
 
 def best_evidence(finished: list[Finished]) -> Finished:
-    """Who knows log p(x) best: the exact value, else the highest lower bound in the mean.
+    """Who knows log p(x) best: the exact value, else a lower bound that none is clearly above.
 
-    A bound whose looseness was measured stands unless another lies above it by two standard errors
-    of their difference: of two that are level, the one that has an error bar.
+    Of bounds that are level it is the one whose looseness was measured, and is the least. The
+    highest in the mean takes its place where it lies above by two standard errors of their
+    difference: the larger of two numbers that differ by noise would be no bound.
 
     Args:
-        finished: the inferences of one decoder.
+        finished: the inferences of one decoder, with one bound at least.
+
+    Returns:
+        One of them.
     """
     exact = inferences.find_exact(finished)
     if exact is not None:
         return exact
     bounds = [entry for entry in finished if _is_bound(entry.outcome.evidence)]
     measured = [entry for entry in bounds if entry.validation is not None]
-    best = max(measured or bounds, key=_mean)
+    best = min(measured, key=_width) if measured else max(bounds, key=_mean)
     others = [entry for entry in bounds if _is_above(entry, best)]
     return max(others, key=_mean, default=best)
 
@@ -133,11 +140,15 @@ def _is_bound(evidence: Evidence | None) -> bool:
 
 
 def _mean(entry: Finished) -> float:
-    return float(mean_log_prob(entry.outcome.evidence))
+    mean = float(mean_log_prob(entry.outcome.evidence))
+    return -np.inf if np.isnan(mean) else mean
+
+
+def _width(entry: Finished) -> float:
+    width = float(entry.validation.width_interval[1])
+    return width if np.isfinite(width + _mean(entry)) else np.inf
 
 
 def _is_above(entry: Finished, best: Finished) -> bool:
-    if len(entry.outcome.evidence.lower) != len(best.outcome.evidence.lower):
-        return False
     difference = jnp.asarray(entry.outcome.evidence.lower - best.outcome.evidence.lower)
     return float(jnp.mean(difference)) > 2 * float(mean_stderr(difference))

@@ -22,12 +22,14 @@ _NUM_ROUNDS, _ROUNDS_PER_KEY = 20, 4
 def random_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     """32 uniform random bits for each entry: those of `jax.random.bits(key, shape)`.
 
+    jax draws others where `jax_threefry_partitionable` is set to False.
+
     Args:
         key: a PRNG key; of another generator than Threefry, jax itself draws the bits.
         shape: of the result.
     """
     if jax.random.key_impl(key) != "threefry2x32" or math.prod(shape) >= 2**32:
-        return jax.random.bits(key, shape)
+        return jax.random.bits(key, shape, jnp.uint32)
     first, second = _threefry(jax.random.key_data(key), jnp.uint32(0), _positions(shape))
     return first ^ second
 

@@ -79,7 +79,8 @@ def gap_bars(
         approximation: log p(x) minus the best ELBO in the family, mean nats per image.
         amortization: that best ELBO minus the encoder's, mean nats per image.
         stderr: standard error of the sum.
-        evidence_width: how far log p(x) may lie higher, in nats; NaN where that is unknown.
+        evidence_width: nats by which log p(x) may lie higher, drawn with the stderr; NaN where
+            that is unknown.
         title: of the figure.
     """
     figure = Figure(figsize=(8, 1.5 + 0.5 * len(names)))
@@ -94,9 +95,9 @@ def gap_bars(
         axes.barh(rows, gap, left=start, height=0.6, color=colour, label=label)
     ends = total
     if stderr is not None:
-        bars = _error_bars(stderr, evidence_width)
-        axes.errorbar(total, rows, xerr=bars, fmt="none", ecolor="black", capsize=3)
-        ends = total + np.nan_to_num(bars[1])
+        errors = _error_bars(stderr, evidence_width)
+        axes.errorbar(total, rows, xerr=errors, fmt="none", ecolor="black", capsize=3)
+        ends = total + np.nan_to_num(errors[1])
     for row, end in enumerate(ends):
         text = f"{approximation[row]:.2f} + {amortization[row]:.2f} = {total[row]:.2f}"
         axes.annotate(text, (end, row), (8, 0), textcoords="offset points", va="center")
@@ -127,7 +128,8 @@ def gap_profile(
         approximation: log p(x) minus the best ELBO in the family, nats.
         amortization: that best ELBO minus the encoder's, nats.
         stderr: standard error of their sum.
-        evidence_width: how far log p(x) may lie higher, in nats; NaN where that is unknown.
+        evidence_width: nats by which log p(x) may lie higher, drawn with the stderr; NaN where
+            that is unknown.
         title: of the figure.
     """
     order = np.argsort(approximation + amortization)
