@@ -20,6 +20,7 @@ from numpyro.distributions import Distribution
 from tensorflow_probability.substrates import jax as tfp
 
 from bayes_jax import log_joint
+from bayes_jax.annealing import sigmoid_schedule
 
 # Separate chains that only tune the step sizes: shared out among the pieces of the ladder.
 NUM_PILOTS, PILOT_MOVES = 16, 60
@@ -65,6 +66,15 @@ class TFPSettings(NamedTuple):
     num_leapfrogs: int = 2
     target_accept: float = 0.7
     widening: float = 1.2
+
+
+SIGMOID = tuple(sigmoid_schedule(8).tolist())
+CASES = {
+    "TFP from the guide, T = 100": ("guide", TFPSettings(num_steps=100)),
+    "TFP from the guide, T = 400": ("guide", TFPSettings(num_steps=400)),
+    "TFP from the prior, T = 1000": ("prior", TFPSettings(SIGMOID, num_steps=125)),
+}
+"""What benchmarks/evidence.py runs: where chains start, and how."""
 
 
 def make_tfp(
