@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jaxtyping import Array, Float
 
 from bayes_jax.annealing.chains import (
     joint_density,
@@ -16,27 +16,38 @@ from bayes_jax.annealing.chains import (
     start_backward,
     start_forward,
     walk,
+    weighted_draws,
 )
+from bayes_jax.annealing.engines import sandwiched
 from bayes_jax.annealing.pilot import pilot, unscouted_path
 from bayes_jax.annealing.schedules import linear_schedule
 from bayes_jax.annealing.settings import Settings
 from bayes_jax.batching import map_observations
-from bayes_jax.estimates import log_mean_exp
+from bayes_jax.estimates import Evidence, WeightedDraws
 
 NUM_LEAPFROGS = 10
 
 
 def published_sandwich(
     key, model, z, x, *, num_temperatures: int, num_chains: int
-) -> tuple[np.ndarray, int]:
-    """Width of the sandwich for each simulated pair in nats, and gradients per image and side."""
+) -> tuple[Evidence, int]:
+    """log p(x) of simulated pairs (z, x) from both sides, and gradients per image and side."""
+    there, back = published_walks(
+        key, model, z, x, num_temperatures=num_temperatures, num_chains=num_chains
+    )
+    return sandwiched(there, back), int(there.num_grads[0])
+
+
+def published_walks(
+    key, model, z, x, *, num_temperatures: int, num_chains: int
+) -> tuple[WeightedDraws, Float[Array, "image chain"]]:
+    """Weighted draws of the walks there, E[w] = p(x), and log weights of those back from z."""
     settings = Settings(num_chains, num_temperatures, "linear", "hmc", NUM_LEAPFROGS)
-    lower, upper, num_grads = _sides(key, model, z, x, settings)
-    return np.asarray(upper - lower, np.float64), int(num_grads[0])
+    return _walks(key, model, z, x, settings)
 
 
 @partial(jax.jit, static_argnums=4)
-def _sides(key, model, z, x, settings):
+def _walks(key, model, z, x, settings):
     identity = jnp.eye(z.shape[-1])
     betas = linear_schedule(settings.num_temperatures)
     path = unscouted_path(model.prior, identity, jnp.ones(len(identity)), betas)
@@ -48,7 +59,6 @@ def _sides(key, model, z, x, settings):
         found = pilot(key_pilot, density, path, settings)
         there = walk(density, start_forward(key_there, density, found, settings), settings)
         back = walk(density, start_backward(key_back, density, found, z, settings), settings)
-        lower, upper = log_mean_exp(log_weight(there)), -log_mean_exp(log_weight(back))
-        return lower, upper, there.num_grads
+        return weighted_draws(there), log_weight(back)
 
     return map_observations(one, key, (z, x))

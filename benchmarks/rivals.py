@@ -1,10 +1,13 @@
-"""Rows of benchmarks/evidence.py that hold PyTorch and TFP against ours, in one process."""
+"""Rows of benchmarks/evidence.py that hold PyTorch and TFP against ours, in one process.
+
+Each says how its log p(x) differs from ours on the same images, with the standard error of that
+mean over images.
+"""
 
 import time
 from collections.abc import Iterator
 from functools import partial
 
-import harness
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,17 +15,16 @@ from decoder import TrainedDecoder, flops_per_gradient
 
 from bayes_jax.annealing import Chains, advance, init, log_weight, make_settings
 from bayes_jax.estimates import log_mean_exp
+from vae_jax.timing import timed
 
 NUM_TEMPERATURES, NUM_LEAPFROGS = 100, 2
-# The peers' ladder for a start at the prior is linear, and needs more rungs.
-TFP_STEPS = 1000
 NUM_RUNS = 5
 HALF = "ours, bfloat16 forces"
 
 
 def torch_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> Iterator[dict]:
     """The same walk in PyTorch, over the very paths that ours found: the walks alone, in turns."""
-    from annealers import TorchAnnealer
+    from torch_annealer import TorchAnnealer
 
     model, guide, params, x, _ = decoder
     settings, betas = make_settings(
@@ -67,34 +69,47 @@ def torch_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> I
             walk()
             seconds[name].append(time.perf_counter() - began)
     num_grads = num_chains * (1 + NUM_LEAPFROGS * (NUM_TEMPERATURES - 1))
+    values = {name: _per_image(log_weight) for name, log_weight in log_weights.items()}
     for name, taken in seconds.items():
         # Ours evaluated its starts in `init`, outside the timed call.
         spent = num_grads - num_chains if name.startswith("ours") else num_grads
-        yield _row(name, x, ceiling, log_weights[name], min(taken), spent, decoder)
+        yield {
+            **_row(name, decoder, ceiling, values[name], min(taken), spent),
+            **({} if name == "ours" else _beside("ours", values[name], values["ours"])),
+        }
 
 
-def tfp_rows(decoder: TrainedDecoder, ceiling: float, *, num_chains: int) -> Iterator[dict]:
-    """TFP's annealing from encoder and prior, mended, on its own linear ladder."""
-    from annealers import make_tfp
+def tfp_rows(
+    decoder: TrainedDecoder, ceiling: float, *, num_chains: int, ours: dict[str, dict]
+) -> Iterator[dict]:
+    """TFP's annealing from encoder and prior, with the settings that serve it best.
+
+    Args:
+        decoder: trained.
+        ceiling: GFLOP/s of matrix products.
+        num_chains: per image.
+        ours: rows on the same images, for TFP's start at "guide" and "prior".
+    """
+    from tfp_annealer import CASES, make_tfp
 
     model, guide, _, x, _ = decoder
-    for name, start, num_steps in (
-        ("TFP from the guide", guide, NUM_TEMPERATURES),
-        ("TFP from the prior", None, TFP_STEPS),
-    ):
+    for name, (start, settings) in CASES.items():
         annealer = make_tfp(
-            model, start, num_chains=num_chains, num_steps=num_steps, num_leapfrogs=NUM_LEAPFROGS
+            model, guide if start == "guide" else None, settings=settings, num_chains=num_chains
         )
-        few = x[:16]
-        run = partial(annealer, jax.random.key(1), few)
-        took = harness.measure(run, repeats=1, recompiles=True)
+        took = timed(partial(annealer, jax.random.key(1), x))
         log_weight, num_grads = took.result
-        yield _row(name, few, ceiling, log_weight, took.min_seconds, num_grads, decoder)
+        value, mine = _per_image(log_weight), np.asarray(ours[start]["log_prob_by_image"])
+        yield {
+            **_row(name, decoder, ceiling, value, took.seconds, num_grads),
+            **_beside(ours[start]["method"], value, mine),
+            "times_the_calls": num_grads / ours[start]["decoder_calls"],
+        }
 
 
 def _bridge(chains: Chains):
     """The paths of every image as arrays that PyTorch can take."""
-    from annealers import Bridge
+    from torch_annealer import Bridge
 
     path = chains.path
     steps = jax.vmap(lambda path: jax.vmap(path.step_size)(path.betas[1:-1]))(path)
@@ -102,17 +117,32 @@ def _bridge(chains: Chains):
     return Bridge(*map(np.asarray, parts))
 
 
-def _row(method, x, ceiling, log_weight, seconds, num_grads, decoder: TrainedDecoder) -> dict:
-    latent_dim = decoder.model.prior.event_shape[0]
+def _per_image(log_weight) -> np.ndarray:
+    """log p(x) of every image."""
+    return np.asarray(log_mean_exp(jnp.asarray(log_weight)), np.float64)
+
+
+def _row(method, decoder: TrainedDecoder, ceiling, value, seconds, num_grads) -> dict:
+    model, _, _, x, _ = decoder
     rate = len(x) * num_grads / seconds
-    flops = flops_per_gradient(x.shape[-1], latent_dim)
+    flops = flops_per_gradient(x.shape[-1], model.prior.event_shape[0])
     return {
         "study": "peers",
         "method": method,
         "num_images": len(x),
-        "log_prob": float(jnp.mean(log_mean_exp(jnp.asarray(log_weight)))),
+        "log_prob": value.mean(),
         "seconds": seconds,
         "decoder_calls": num_grads,
         "gradients_per_second": rate,
         "share_of_gemm": rate * flops / (1e9 * ceiling),
+    }
+
+
+def _beside(method, value, ours) -> dict:
+    """Mean difference to our own estimate, paired image by image."""
+    difference = value - ours
+    return {
+        "beside": method,
+        "difference": difference.mean(),
+        "stderr_difference": difference.std(ddof=1) / np.sqrt(len(difference)),
     }

@@ -5,6 +5,7 @@ A peer that is wrong would be beaten for nothing. They need the `bench` extra.
 
 import importlib.util
 import warnings
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -19,7 +20,7 @@ from bayes_jax.exact import quadrature
 from bayes_jax.exact.reference import linear_gaussian
 from vae_jax.networks import MLP
 
-ANNEALERS = Path(__file__).parents[2] / "benchmarks" / "annealers.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NUM_IMAGES, NUM_CHAINS = 4, 2000
 
 # TFP asks numpy for the shape of None.
@@ -28,19 +29,28 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+def imported(name: str):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
-def annealers():
-    pytest.importorskip("torch", reason="the bench extra is not installed")
+def tfp_annealer():
     with warnings.catch_warnings():
         # TFP and what it imports, while they are imported.
         warnings.simplefilter("ignore", DeprecationWarning)
         pytest.importorskip(
             "tensorflow_probability.substrates.jax", reason="the bench extra is not installed"
         )
-    spec = importlib.util.spec_from_file_location("annealers", ANNEALERS)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported("tfp_annealer")
+
+
+@pytest.fixture(scope="module")
+def torch_annealer():
+    pytest.importorskip("torch", reason="the bench extra is not installed")
+    return imported("torch_annealer")
 
 
 def deviations(log_weight, log_evidence) -> np.ndarray:
@@ -68,28 +78,61 @@ def linear():
     return reference, guide, x
 
 
+@pytest.mark.parametrize("knots", [(0.0, 1.0), (0.0, 0.2, 0.7, 1.0)])
 @pytest.mark.parametrize("from_guide", [False, True])
-def test_tfp_gives_the_evidence(annealers, linear, from_guide):
+def test_tfp_gives_the_evidence(tfp_annealer, linear, from_guide, knots):
     reference, guide, x = linear
-    make = annealers.make_tfp
-    annealer = make(
-        reference.model, guide if from_guide else None, num_chains=NUM_CHAINS, num_steps=20
+    settings = tfp_annealer.TFPSettings(knots, num_steps=20 // (len(knots) - 1))
+    annealer = tfp_annealer.make_tfp(
+        reference.model, guide if from_guide else None, settings=settings, num_chains=NUM_CHAINS
     )
     log_weight, num_grads = annealer(jax.random.key(0), x)
     assert log_weight.shape == (NUM_IMAGES, NUM_CHAINS)
     assert np.all(np.abs(deviations(log_weight, reference.log_evidence(x))) < 4)
-    assert num_grads >= NUM_CHAINS * 20 * 2
+    num_steps = settings.num_steps * (len(knots) - 1)
+    annealed = NUM_CHAINS * (len(knots) - 1 + num_steps * 3)
+    assert num_grads == annealed + tfp_annealer.num_tuning(settings)
 
 
-def test_tfp_as_it_is_does_not(annealers, linear):
+def test_tfp_as_it_is_does_not(tfp_annealer, linear):
     """Why the peer is mended: its mean weights are above p(x). Drop `Refreshed` when this fails."""
     reference, _, x = linear
-    annealer = annealers.make_tfp(
-        reference.model, None, num_chains=NUM_CHAINS, num_steps=200, refreshed=False
+    settings = tfp_annealer.TFPSettings(num_steps=200)
+    annealer = tfp_annealer.make_tfp(
+        reference.model, None, settings=settings, num_chains=NUM_CHAINS, refreshed=False
     )
     log_weight, _ = annealer(jax.random.key(0), x)
     found = deviations(log_weight, reference.log_evidence(x))
     assert np.sum(found) / np.sqrt(len(found)) > 6
+
+
+def test_steps_of_tfp_are_found_for_each_piece(tfp_annealer, linear):
+    """Near a posterior that is far narrower than the prior they are shorter than at the prior."""
+    reference, _, x = linear
+    density = partial(tfp_annealer._whitened_density, reference.model, x, jnp.zeros(2), jnp.ones(2))
+    settings = tfp_annealer.TFPSettings((0.0, 0.01, 0.5, 1.0))
+    steps = tfp_annealer._tuned_steps(jax.random.key(0), density, (NUM_IMAGES, 1, 2), settings)
+    assert steps.shape == (NUM_IMAGES, 3, 1, 1)
+    assert np.all(steps[:, 0] > 1.3 * steps[:, 2])
+
+
+def test_a_gradient_serves_both_ends_of_a_piece(tfp_annealer):
+    """Gradient and value are those of the plain density, whatever the ends' temperatures."""
+    noise = jax.random.normal(jax.random.key(0), (2, 3, 4))
+
+    def density(noise):
+        return jnp.sum(jnp.sin(noise) * noise**2, axis=-1)
+
+    def piece(density):
+        low, high = (tfp_annealer._on_path(density, beta) for beta in (0.2, 0.7))
+        return lambda noise: jnp.sum(0.4 * low(noise) ** 2 + 0.6 * high(noise))
+
+    found, expected = (
+        jax.value_and_grad(piece(each))(noise)
+        for each in (tfp_annealer._with_gradient(density), density)
+    )
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def decode(params, z):
@@ -106,30 +149,32 @@ def decoder():
     return params, x, quadrature.posteriors(model, x)
 
 
-def bridge_of(annealers, grid, num_moves, *, from_guide):
+def bridge_of(torch_annealer, grid, num_moves, *, from_guide):
     """From the posterior's moments; its basis is triangular and its step varies with the image."""
     factor = np.linalg.cholesky(np.asarray(grid.covariance))
     step_size = np.linspace(0.7, 0.9, NUM_IMAGES)[:, None] * np.linspace(1, 0.8, num_moves)
     if from_guide:
         loc = np.asarray(grid.mean) + 0.3 * np.diagonal(factor, axis1=1, axis2=2)
-        return annealers.Bridge(
+        return torch_annealer.Bridge(
             loc, 1.2 * factor, 1.2 * factor, np.full(loc.shape, 1.44), step_size
         )
     identity = np.broadcast_to(np.eye(2), factor.shape)
     # B with B Bᵀ = I and Bᵀ covariance^-1 B diagonal.
     variance, basis = np.linalg.eigh(np.asarray(grid.covariance))
-    return annealers.Bridge(np.zeros((NUM_IMAGES, 2)), identity, basis, 1 / variance, step_size)
+    return torch_annealer.Bridge(
+        np.zeros((NUM_IMAGES, 2)), identity, basis, 1 / variance, step_size
+    )
 
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("by_hand", [False, True])
 @pytest.mark.parametrize("from_guide", [False, True])
-def test_torch_gives_the_evidence(annealers, decoder, from_guide, by_hand, half):
+def test_torch_gives_the_evidence(torch_annealer, decoder, from_guide, by_hand, half):
     params, x, grid = decoder
     betas = np.linspace(0, 1, 11) ** 1.5
-    bridge = bridge_of(annealers, grid, 9, from_guide=from_guide)
+    bridge = bridge_of(torch_annealer, grid, 9, from_guide=from_guide)
     options = {"betas": betas, "num_chains": NUM_CHAINS, "by_hand": by_hand, "half": half}
-    annealer = annealers.TorchAnnealer(params, **options)
+    annealer = torch_annealer.TorchAnnealer(params, **options)
     log_weight = annealer(0, x, bridge)
     assert log_weight.shape == (NUM_IMAGES, NUM_CHAINS)
     assert np.all(np.abs(deviations(log_weight, grid.log_evidence)) < 4)
@@ -137,18 +182,20 @@ def test_torch_gives_the_evidence(annealers, decoder, from_guide, by_hand, half)
     assert annealer.num_grads() == NUM_CHAINS * (1 + 9 * 2)
 
 
-def test_the_gradient_by_hand_is_that_of_autograd(annealers, decoder):
+def test_the_gradient_by_hand_is_that_of_autograd(torch_annealer, decoder):
     torch = pytest.importorskip("torch", reason="the bench extra is not installed")
     params, x, _ = decoder
-    annealer = annealers.TorchAnnealer(params, betas=[0, 0.5, 1])
+    annealer = torch_annealer.TorchAnnealer(params, betas=[0, 0.5, 1])
     x = torch.tensor(np.asarray(x, np.float32))[:, None]
     z = torch.randn((NUM_IMAGES, 5, 2), generator=torch.Generator().manual_seed(0))
     z.requires_grad_()
-    log_lik, gradient = annealers._decode_by_hand(annealer._layers, x, z, True)
+    log_lik, gradient = torch_annealer._decode_by_hand(annealer._layers, x, z, True)
     (expected,) = torch.autograd.grad(log_lik.sum(), z)
     np.testing.assert_allclose(gradient.detach(), expected, rtol=1e-5, atol=1e-5)
     for found, wanted in zip(
-        annealers._decode(annealer._layers, x, z.detach(), True), (log_lik, gradient), strict=True
+        torch_annealer._decode(annealer._layers, x, z.detach(), True),
+        (log_lik, gradient),
+        strict=True,
     ):
         np.testing.assert_allclose(found, wanted.detach(), rtol=1e-5, atol=1e-5)
     for row, column in ((0, 0), (3, 4)):

@@ -307,3 +307,19 @@ def test_bound_costs_stand_where_they_are_and_the_best_on_the_edge():
     np.testing.assert_allclose(shown, [[1, 2.0], [50, 0.5], [5000, 0.25]])
     assert "AIS (the best)" in texts(figure)
     assert axes.get_xscale() == axes.get_yscale() == "log"
+
+
+def test_widths_cost_in_words_of_their_own():
+    figure = rendered(
+        plots.bound_costs(
+            ["T = 25", "T = 100"],
+            np.array([0.1, -0.01]),
+            np.array([0.02, 0.02]),
+            np.array([2500.0, 5000.0]),
+            ylabel="width in nats",
+            at_the_edge="not above 0",
+        )
+    )
+    assert figure.axes[0].get_ylabel() == "width in nats"
+    assert "T = 100 (not above 0)" in texts(figure)
+    assert "the best" not in " ".join(texts(figure))

@@ -18,15 +18,20 @@ def bound_costs(
     costs: Float[np.ndarray, " method"],
     *,
     title: str = "What each bound leaves on the table, and what it costs",
+    ylabel: str = "nats per image below the best",
+    at_the_edge: str = "the best",
 ) -> Figure:
     """Nats below the best value against decoder calls, both on logarithmic axes.
 
     Args:
         names: of the methods.
-        gaps: mean nats per image below the best value; those at it stand on the lower edge.
+        gaps: mean nats per image below the best value, or of any other lack; those that are not
+            above 0 stand on the lower edge.
         stderrs: Monte Carlo standard errors; NaN where unknown.
         costs: decoder calls per image, positive.
         title: of the figure.
+        ylabel: what the gaps are.
+        at_the_edge: what the legend says of those on the lower edge.
     """
     figure = Figure(figsize=(8, 4.2))
     axes = figure.subplots()
@@ -36,14 +41,14 @@ def bound_costs(
     for row, (name, colour) in enumerate(zip(names, colours(len(names)), strict=True)):
         marker = "o" if gaps[row] > floor else "v"
         bar = None if np.isnan(stderrs[row]) else [stderrs[row]]
-        label = name if gaps[row] > floor else f"{name} (the best)"
+        label = name if gaps[row] > floor else f"{name} ({at_the_edge})"
         axes.errorbar(
             costs[row], shown[row], yerr=bar, fmt=marker, color=colour, capsize=3, label=label
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("decoder calls per image")
-    axes.set_ylabel("nats per image below the best")
+    axes.set_ylabel(ylabel)
     axes.grid()
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
     set_title(figure, title)

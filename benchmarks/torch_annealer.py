@@ -1,166 +1,20 @@
-"""The peers that benchmarks/evidence.py holds annealed importance sampling against.
+"""Annealed importance sampling in PyTorch: the walk of bayes_jax, batched and written anew.
 
-TensorFlow Probability's own AIS, made once and called as `annealer(key, x)`; and the work of
-bayes_jax written anew in PyTorch, called as `annealer(seed, x, bridge)`. Both anneal all images and
-chains at once, in float32, and give log weights `[image, chain]` with E[w] = p(x).
+The strongest peer of benchmarks/evidence.py. All images and chains are annealed at once in float32,
+over the very paths that bayes_jax found, and give log weights `[image, chain]` with E[w] = p(x).
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
-from numpyro.distributions import Distribution
-from tensorflow_probability.substrates import jax as tfp
 
-from bayes_jax import log_joint
+from vae_jax import provenance
 
-# TFP: chains that only tune the step size, at as many temperatures, and their moves.
-PILOT_CHAINS, PILOT_TEMPERATURES, PILOT_MOVES = 2, 8, 60
-PILOT_ACCEPT = 0.7
-GUIDE_WIDENING = 1.2
-# PyTorch: the step is multiplied by U(1 - JITTER, 1 + JITTER), as in bayes_jax.
+# The step is multiplied by U(1 - JITTER, 1 + JITTER), as in bayes_jax.
 JITTER = 0.3
-
-
-class Refreshed(NamedTuple):
-    """A TFP kernel that evaluates its density anew before each move.
-
-    `sample_annealed_importance_chain` hands the kernel of beta_t the log density and gradient that
-    the kernel of beta_{t-1} left behind. The accept step then compares two different densities, the
-    move leaves neither invariant, and the weights are biased (seen in the tests; open upstream as
-    tensorflow/probability issue 1429).
-
-    Attributes:
-        kernel: the kernel to be mended.
-    """
-
-    kernel: tfp.mcmc.TransitionKernel
-
-    def bootstrap_results(self, state):
-        """The results of the first state."""
-        return self.kernel.bootstrap_results(state)
-
-    def one_step(self, state, previous_results, seed=None):
-        """One move, from nothing but the state."""
-        del previous_results
-        return self.kernel.one_step(state, self.kernel.bootstrap_results(state), seed=seed)
-
-
-def make_tfp(
-    model, guide, *, num_chains=16, num_steps=1000, num_leapfrogs=2, refreshed=True
-) -> Callable:
-    """`tfp.mcmc.sample_annealed_importance_chain` with HMC, one jit for tuning and annealing.
-
-    The ladder is TFP's own, linear. Chains start at a Gaussian of the guide's mean and 1.2 times
-    its scale, or at the prior, and move in the coordinates where the start is standard normal: what
-    TFP's documentation advises as a step size for each variable. One step size per image, as the
-    kernel never learns its beta, tuned by TFP's dual averaging on separate chains that stand at
-    temperatures spread over the ladder, to a mean acceptance of 0.7.
-
-    Args:
-        model: p(z) p(x | z).
-        guide: ONE x -> q(z | x), or None.
-        num_chains: per image.
-        num_steps: temperatures, of one HMC move each.
-        num_leapfrogs: of a move.
-        refreshed: mend the stale densities (see `Refreshed`); False takes TFP as it is.
-
-    Returns:
-        `(key, x [image, ...]) -> (log_weight [image, chain], num_grads)`, with the evaluations of
-        log p(x, z), tuning included, that one image costs; those for the weights have no gradient.
-    """
-
-    def make_kernel(step_size, density):
-        kernel = _hmc(density, step_size, num_leapfrogs)
-        return Refreshed(kernel) if refreshed else kernel
-
-    @jax.jit
-    def log_weights(key, x):
-        key_pilot, key_start, key_anneal = jax.random.split(key, 3)
-        loc, scale = _start(model, guide, x)
-        target = partial(_whitened_density, model, x, loc, scale)
-        step_size = _tuned_step(key_pilot, target, loc.shape, num_leapfrogs)
-        start = jax.random.normal(key_start, (len(x), num_chains, loc.shape[-1]))
-        _, log_weight, _ = tfp.mcmc.sample_annealed_importance_chain(
-            num_steps=num_steps,
-            proposal_log_prob_fn=_standard_normal,
-            target_log_prob_fn=target,
-            current_state=start,
-            make_kernel_fn=partial(make_kernel, step_size),
-            seed=key_anneal,
-        )
-        return log_weight
-
-    num_pilots = PILOT_CHAINS * PILOT_TEMPERATURES
-    num_grads = num_chains * (1 + num_steps * (num_leapfrogs + 1))
-    num_grads += num_pilots * (1 + PILOT_MOVES * num_leapfrogs)
-    return lambda key, x: (log_weights(key, x), num_grads)
-
-
-def _start(model, guide, x):
-    """Mean and scale of the start of every x, `[image, 1, latent]`."""
-
-    def moments(distribution: Distribution):
-        return distribution.mean, jnp.sqrt(distribution.variance)
-
-    if guide is None:
-        loc, scale = moments(model.prior)
-        shape = (len(x), *loc.shape)
-        loc, scale = jnp.broadcast_to(loc, shape), jnp.broadcast_to(scale, shape)
-    else:
-        loc, scale = jax.vmap(lambda x: moments(guide(x)))(x)
-        scale = GUIDE_WIDENING * scale
-    return loc[:, None], scale[:, None]
-
-
-def _whitened_density(model, x, loc, scale, noise):
-    """log p(x, z) + log |dz / de| at z = loc + scale e, for e `[image, chain, latent]`."""
-
-    def one_image(z, x):
-        return jax.vmap(lambda z: log_joint(model, z, x))(z)
-
-    return jax.vmap(one_image)(loc + scale * noise, x) + jnp.sum(jnp.log(scale), axis=-1)
-
-
-def _standard_normal(noise):
-    return -0.5 * jnp.sum(noise**2 + jnp.log(2 * jnp.pi), axis=-1)
-
-
-def _hmc(density, step_size, num_leapfrogs):
-    # A traced step size is no "simple tensor", of which TFP would warn otherwise.
-    return tfp.mcmc.HamiltonianMonteCarlo(
-        density, step_size, num_leapfrogs, store_parameters_in_results=True
-    )
-
-
-def _tuned_step(key, target, shape, num_leapfrogs):
-    """A step size for every image `[image, 1, 1]`, from chains that are thrown away."""
-    num_images, _, latent_dim = shape
-    key_start, key_moves = jax.random.split(key)
-    num_pilots = PILOT_CHAINS * PILOT_TEMPERATURES
-    beta = jnp.tile(jnp.linspace(0, 1, PILOT_TEMPERATURES), PILOT_CHAINS)
-
-    def density(noise):
-        return (1 - beta) * _standard_normal(noise) + beta * target(noise)
-
-    first = jnp.full((num_images, 1, 1), latent_dim**-0.25)
-    # Adapting stops before the last move, which then has the averaged step and not the latest.
-    kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
-        _hmc(density, first, num_leapfrogs), PILOT_MOVES - 1, target_accept_prob=PILOT_ACCEPT
-    )
-    return tfp.mcmc.sample_chain(
-        PILOT_MOVES,
-        jax.random.normal(key_start, (num_images, num_pilots, latent_dim)),
-        kernel=kernel,
-        trace_fn=None,
-        return_final_kernel_results=True,
-        seed=key_moves,
-    ).final_kernel_results.new_step_size
 
 
 class Bridge(NamedTuple):
@@ -203,7 +57,7 @@ class TorchAnnealer:
         compiled: bool = False,
         by_hand: bool = False,
         half: bool = False,
-        num_threads: int = 2,
+        num_threads: int | None = None,
     ):
         """Copy the decoder.
 
@@ -216,9 +70,9 @@ class TorchAnnealer:
             compiled: run the decoder through `torch.compile`, which needs a C++ compiler on CPUs.
             by_hand: gradients by explicit matrix products instead of autograd.
             half: gradients under PyTorch's autocast to bfloat16.
-            num_threads: of PyTorch, set for the whole process.
+            num_threads: of PyTorch, set for the whole process; None takes all cores it may use.
         """
-        torch.set_num_threads(num_threads)
+        torch.set_num_threads(num_threads or provenance.num_cores())
         hidden = sorted(name for name in params["params"] if name != "output")
         layers = [params["params"][name] for name in [*hidden, "output"]]
         self._layers = [(_tensor(layer["kernel"]), _tensor(layer["bias"])) for layer in layers]
