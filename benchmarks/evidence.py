@@ -101,6 +101,7 @@ def studies(setup: Setup, command: Benchmark) -> Iterator[dict]:
         yield row
     yield from width_rows(
         setup,
+        calls={name: row["decoder_calls"] for name, row in bounds.items()},
         num_from_prior=command.num_simulations // 2,
         num_published=command.num_published,
     )

@@ -16,6 +16,7 @@ from published import NUM_LEAPFROGS as PUBLISHED_LEAPFROGS
 from published import published_sandwich
 
 from bayes_jax import annealed_draws, elbo, evidence_sandwich, importance_bound, simulate
+from bayes_jax.annealing.moves import NUM_LEAPFROGS
 from bayes_jax.exact.reference import REFERENCES, shifted_guide
 from bayes_jax.smc import smc_runs
 from vae_jax.timing import timed
@@ -152,34 +153,37 @@ def bound_rows(setup: Setup) -> Iterator[dict]:
         }
 
 
-def width_rows(setup: Setup, *, num_from_prior: int, num_published: int) -> Iterator[dict]:
+def width_rows(
+    setup: Setup, *, calls: dict[str, int], num_from_prior: int, num_published: int
+) -> Iterator[dict]:
     """The sandwich on simulated images: ours at several lengths, and as published.
 
     Args:
         setup: decoder and simulated images.
-        num_from_prior: how many of them for annealing from the prior, which takes long.
+        calls: decoder calls of one side by method, from the guide and from the prior as
+            `bound_rows` has them: they depend on no image and on no schedule.
+        num_from_prior: how many images for annealing from the prior, which takes long.
         num_published: how many for AIS as published, which takes longer.
     """
-    guide, calls = setup.decoder.guide, {}
+    guide, spent = setup.decoder.guide, {}
     for num in LENGTHS:
-        row = width_row(setup, from_guide(num), guide=guide, num_temperatures=num)
-        calls[num] = row["decoder_calls"]
-        yield row
+        # A temperature more is a move more of every chain.
+        spent[num] = calls[from_guide()] + NUM_CHAINS * NUM_LEAPFROGS * (num - 100)
+        yield width_row(setup, from_guide(num), spent[num], guide=guide, num_temperatures=num)
     few = setup._replace(z=setup.z[:num_from_prior], x_simulated=setup.x_simulated[:num_from_prior])
     for schedule in SCHEDULES:
-        yield width_row(few, from_prior(schedule), num_temperatures=1000, schedule=schedule)
-    affordable = CHEAPER * calls[min(LENGTHS)] // (NUM_CHAINS * PUBLISHED_LEAPFROGS)
+        options = {"num_temperatures": 1000, "schedule": schedule}
+        yield width_row(few, from_prior(schedule), calls[from_prior()], **options)
+    affordable = CHEAPER * spent[min(LENGTHS)] // (NUM_CHAINS * PUBLISHED_LEAPFROGS)
     yield published_row(setup, affordable, num_published)
 
 
-def width_row(setup: Setup, method: str, **options) -> dict:
+def width_row(setup: Setup, method: str, calls: int, **options) -> dict:
     """One of ours."""
     model, z, x = setup.decoder.model, setup.z, setup.x_simulated
     both = partial(evidence_sandwich, jax.random.key(4), model, z, x, batch_size=64, **options)
     took = timed(both)
-    # What one side costs does not depend on the images.
-    draws = annealed_draws(jax.random.key(4), model, x[:2], **options)
-    return as_width_row(method, widths(took.result), int(draws.num_grads[0]), took)
+    return as_width_row(method, widths(took.result), calls, took)
 
 
 def published_row(setup: Setup, num_temperatures: int, num_images: int) -> dict:
