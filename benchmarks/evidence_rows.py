@@ -25,7 +25,7 @@ NUM_CHAINS = 16
 CHEAPER = 20  # As published gets this many times the decoder calls of our shortest walk.
 LENGTHS = (25, 50, 100)
 PUBLISHED = "AIS as published"
-SCHEDULES = ("sigmoid", "adaptive")
+SCHEDULES = ("sigmoid", "adaptive")  # The library's own, and the one that looks where it is steep.
 
 
 def from_guide(num_temperatures: int = 100) -> str:
@@ -33,7 +33,7 @@ def from_guide(num_temperatures: int = 100) -> str:
     return f"AIS from the guide, T = {num_temperatures}"
 
 
-def from_prior(schedule: str = "sigmoid") -> str:
+def from_prior(schedule: str = SCHEDULES[0]) -> str:
     """Name of annealing from the prior."""
     return f"AIS from the prior, {schedule}, T = 1000"
 
@@ -154,7 +154,7 @@ def bound_rows(setup: Setup) -> Iterator[dict]:
 
 
 def width_rows(
-    setup: Setup, *, calls: dict[str, int], num_from_prior: int, num_published: int
+    setup: Setup, *, calls: dict[str, int], num_adaptive: int, num_published: int
 ) -> Iterator[dict]:
     """The sandwich on simulated images: ours at several lengths, and as published.
 
@@ -162,16 +162,16 @@ def width_rows(
         setup: decoder and simulated images.
         calls: decoder calls of one side by method, from the guide and from the prior as
             `bound_rows` has them: they depend on no image and on no schedule.
-        num_from_prior: how many images for annealing from the prior, which takes long.
-        num_published: how many for AIS as published, which takes longer.
+        num_adaptive: how many of the images for the adaptive schedule, beside the library's own.
+        num_published: how many for AIS as published, which takes long.
     """
     guide, spent = setup.decoder.guide, {}
     for num in LENGTHS:
         # A temperature more is a move more of every chain.
         spent[num] = calls[from_guide()] + NUM_CHAINS * NUM_LEAPFROGS * (num - 100)
         yield width_row(setup, from_guide(num), spent[num], guide=guide, num_temperatures=num)
-    few = setup._replace(z=setup.z[:num_from_prior], x_simulated=setup.x_simulated[:num_from_prior])
-    for schedule in SCHEDULES:
+    for schedule, num in zip(SCHEDULES, (len(setup.z), num_adaptive), strict=True):
+        few = setup._replace(z=setup.z[:num], x_simulated=setup.x_simulated[:num])
         options = {"num_temperatures": 1000, "schedule": schedule}
         yield width_row(few, from_prior(schedule), calls[from_prior()], **options)
     affordable = CHEAPER * spent[min(LENGTHS)] // (NUM_CHAINS * PUBLISHED_LEAPFROGS)

@@ -1,4 +1,4 @@
-"""TensorFlow Probability's own annealed importance sampling, tuned as well as it can be.
+"""TensorFlow Probability's own annealed importance sampling, tuned on other images.
 
 A peer of benchmarks/evidence.py, made once and called as `annealer(key, x)`. All images and chains
 are annealed at once in float32 and give log weights `[image, chain]` with E[w] = p(x).
@@ -76,8 +76,8 @@ CASES = {
 }
 """What benchmarks/evidence.py runs: where chains start, and how.
 
-The best of a scan at equal decoder calls on other test images (benchmarks/tfp_settings.py), in nats
-beside ours at 400 temperatures. From the prior a sigmoid in four pieces, -0.06 ± 0.09, where the
+The best of a scan at equal calls of the walk on other test images (benchmarks/tfp_settings.py), in
+nats beside ours at 400 temperatures. From the prior a sigmoid in four pieces, -0.06 ± 0.09, where the
 plain linear ladder leaves -1.6 ± 0.3; from the guide the linear ladder, -0.02 ± 0.08, for pieces
 gained it nothing. From either start two leapfrogs before 1, 5 and 10, an acceptance of 0.7 before
 0.6, 0.8 and 0.9, and 1.2 times the guide's scale before 1 and 1.5; settings that came near differ

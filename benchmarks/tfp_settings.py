@@ -1,11 +1,12 @@
-"""Which settings make the most of TFP's annealed importance sampling, at equal decoder calls?
+"""Which settings make the most of TFP's annealed importance sampling, at equal calls of the walk?
 
 python benchmarks/tfp_settings.py --data-dir DIR --out OUT     about 20 min on 2 CPU cores
 python benchmarks/tfp_settings.py --data digits                with no download
 
 Ladder, leapfrogs, acceptance and start, one after the other, each with the best of those before it,
-on test images that benchmarks/evidence.py does not score. What is best here it takes for TFP. All
-walks spend as many decoder calls, those that tune the step come on top. Needs
+on test images that benchmarks/evidence.py does not score. What is best here it takes for TFP;
+settings that come near differ by less than their errors. All walks spend as many decoder calls,
+those that tune the step come on top, more of them for longer moves. Needs
 `pip install -c constraints.txt -e ".[bench]"`; --out DIR takes tfp_settings.json.
 """
 
@@ -132,7 +133,7 @@ def settings_of(options: dict, calls: int) -> TFPSettings:
     pieces, num_leapfrogs = options["pieces"], options["num_leapfrogs"]
     return TFPSettings(
         knots=tuple(FIXED_SCHEDULES[options["ladder"]](pieces).tolist()),
-        num_steps=calls // (NUM_CHAINS * pieces * (num_leapfrogs + 1)),
+        num_steps=max(calls // (NUM_CHAINS * pieces * (num_leapfrogs + 1)), 1),
         num_leapfrogs=num_leapfrogs,
         target_accept=options["target_accept"],
         widening=options["widening"],
@@ -152,10 +153,10 @@ def summary(rows: list[dict]) -> str:
             f"leapfrogs, acceptance {best['target_accept']}"
             + (f", {best['widening']} times the scale" if start == "guide" else "")
             + f": {best['beside_ours']:+.3f} ± {best['stderr']:.3f} nat beside ours at 400 "
-            f"temperatures (linear and untuned {linear['beside_ours']:+.3f} ± "
+            f"temperatures (linear, as it was begun with, {linear['beside_ours']:+.3f} ± "
             f"{linear['stderr']:.3f})"
         )
-    return "TFP at equal calls, " + "; ".join(texts)
+    return "TFP at equal calls of the walk, " + "; ".join(texts)
 
 
 if __name__ == "__main__":

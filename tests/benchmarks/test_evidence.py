@@ -26,8 +26,16 @@ def bounds(evidence) -> list[dict]:
             "stderr": 0.1,
             "decoder_calls": 1000 * (place + 1),
             "share_of_gemm": 0.75,
+            "gradients_per_second": 60000.0,
         }
         for place, method in enumerate(methods)
+    ]
+
+
+def scaling() -> list[dict]:
+    return [
+        {"study": "scaling", "method": f"twice the {name}", "ratio": ratio}
+        for name, ratio in (("chains", 1.5), ("images", 2.25))
     ]
 
 
@@ -69,11 +77,13 @@ def peers(evidence) -> list[dict]:
 
 
 def test_summary_says_what_the_rows_say(evidence):
-    rows = [*bounds(evidence), *widths(evidence)]
+    rows = [*bounds(evidence), *widths(evidence), *scaling()]
     text = evidence.summary(rows)
     assert text.startswith("sandwich 0.3000 ± 0.0100 nat wide from the guide at 100 temperatures, ")
     assert "0.4000 ± 0.0100 (sigmoid), 0.5000 ± 0.0100 (adaptive) from the prior at 1000" in text
     assert "as published 0.600 ± 0.010 at 6 times the decoder calls that leave ours at 0.1" in text
+    assert "nats: ELBO 4.00, importance, K = 50 3.00, importance, K = 5000 2.00; twice" in text
+    assert "cost at most 2.25 times; " in text
     assert text.endswith("75% of the matrix products' ceiling")
     with_peers = evidence.summary([*rows, *peers(evidence)])
     assert with_peers.startswith(text)
@@ -82,7 +92,7 @@ def test_summary_says_what_the_rows_say(evidence):
     assert (
         "from the guide, T = 100 -0.250 ± 0.050 nat at 1.4 times our calls, from the prior"
     ) in with_peers
-    assert with_peers.endswith("50,000 gradients/s, ours 80,000")
+    assert with_peers.endswith("50,000 gradients/s, ours 60,000")
 
 
 def test_figures_show_every_row(evidence):
