@@ -77,11 +77,11 @@ CASES = {
 """What benchmarks/evidence.py runs: where chains start, and how.
 
 The best of a scan at equal calls of the walk on other test images (benchmarks/tfp_settings.py), in
-nats beside ours at 400 temperatures. From the prior a sigmoid in four pieces, -0.06 ± 0.09, where the
-plain linear ladder leaves -1.6 ± 0.3; from the guide the linear ladder, -0.02 ± 0.08, for pieces
-gained it nothing. From either start two leapfrogs before 1, 5 and 10, an acceptance of 0.7 before
-0.6, 0.8 and 0.9, and 1.2 times the guide's scale before 1 and 1.5; settings that came near differ
-by less than their errors. What more temperatures buy, one longer walk shows.
+nats beside ours at 400 temperatures. From the prior a sigmoid in four pieces, -0.06 ± 0.09, where
+the plain linear ladder leaves -1.6 ± 0.3; from the guide the linear ladder, -0.02 ± 0.08, for
+pieces gained it nothing. From either start two leapfrogs before 1, 5 and 10, an acceptance of 0.7
+before 0.6, 0.8 and 0.9, and 1.2 times the guide's scale before 1 and 1.5; settings that came near
+differ by less than their errors. What more temperatures buy, one longer walk shows.
 """
 
 
