@@ -85,8 +85,7 @@ def main(command: Benchmark) -> None:
         num_epochs=command.num_epochs,
     )
     z, x = simulate(jax.random.key(2), decoder.model, command.num_simulations)
-    setup = Setup(decoder, harness.gemm_ceiling(), z, x.astype(jnp.float32))
-    print(f"{decoder.name}: matrix products at {setup.ceiling:.0f} GFLOP/s", flush=True)
+    setup = Setup(decoder, z, x.astype(jnp.float32))
     rows = [show(row) for row in studies(setup, command)]
     config = {**asdict(command), "data": decoder.name, "data_dir": None, "out": None}
     meta = provenance.meta(config, seconds=time.perf_counter() - start)
@@ -113,8 +112,8 @@ def studies(setup: Setup, command: Benchmark) -> Iterator[dict]:
     if command.peers:
         ours = {"guide": bounds[from_guide()], "prior": bounds[from_prior()]}
         peers = {"num_chains": NUM_CHAINS}
-        yield from torch_rows(setup.decoder, setup.ceiling, **peers)
-        yield from tfp_rows(setup.decoder, setup.ceiling, ours=ours, **peers)
+        yield from torch_rows(setup.decoder, **peers)
+        yield from tfp_rows(setup.decoder, ours=ours, **peers)
 
 
 def show(row: dict) -> dict:
