@@ -52,7 +52,7 @@ class Benchmark:
         data_dir: folder of the data sets; digits are taken where it is unset and mnist is absent.
         num_images: test images, and images of the timings.
         num_simulations: images simulated from the decoder for the width of the sandwich; half of
-            them for the adaptive schedule from the prior, beside the library's own.
+            them for the library's own schedule from the prior, where the adaptive one is tighter.
         num_published: of these, how many for AIS as published, which takes long.
         references: models with known evidence, by name; all of them take minutes to compile.
         num_epochs: of training.
@@ -105,9 +105,10 @@ def studies(setup: Setup, command: Benchmark) -> Iterator[dict]:
     yield from width_rows(
         setup,
         calls={name: row["decoder_calls"] for name, row in bounds.items()},
-        num_adaptive=command.num_simulations // 2,
+        num_sigmoid=command.num_simulations // 2,
         num_published=command.num_published,
     )
+    jax.clear_caches()
     yield from scaling_rows(setup)
     if command.peers:
         ours = {"guide": bounds[from_guide()], "prior": bounds[from_prior()]}

@@ -123,6 +123,8 @@ def reference_rows(names: tuple[str, ...], num_observations: int = 64) -> Iterat
                 "seconds": took.min_seconds,
                 "decoder_calls": calls,
             }
+        # Compiled programs of all references together are more than a process may map.
+        jax.clear_caches()
 
 
 def bound_rows(setup: Setup) -> Iterator[dict]:
@@ -156,7 +158,7 @@ def bound_rows(setup: Setup) -> Iterator[dict]:
 
 
 def width_rows(
-    setup: Setup, *, calls: dict[str, int], num_adaptive: int, num_published: int
+    setup: Setup, *, calls: dict[str, int], num_sigmoid: int, num_published: int
 ) -> Iterator[dict]:
     """The sandwich on simulated images: ours at several lengths, and as published.
 
@@ -164,7 +166,8 @@ def width_rows(
         setup: decoder and simulated images.
         calls: decoder calls of one side by method, from the guide and from the prior as
             `bound_rows` has them: they depend on no image and on no schedule.
-        num_adaptive: how many of the images for the adaptive schedule, beside the library's own.
+        num_sigmoid: how many of the images for the library's own schedule from the prior, where the
+            adaptive one is tighter.
         num_published: how many for AIS as published, which takes long.
     """
     guide, spent = setup.decoder.guide, {}
@@ -172,7 +175,7 @@ def width_rows(
         # A temperature more is a move more of every chain.
         spent[num] = calls[from_guide()] + NUM_CHAINS * NUM_LEAPFROGS * (num - 100)
         yield width_row(setup, from_guide(num), spent[num], guide=guide, num_temperatures=num)
-    for schedule, num in zip(SCHEDULES, (len(setup.z), num_adaptive), strict=True):
+    for schedule, num in zip(SCHEDULES, (num_sigmoid, len(setup.z)), strict=True):
         few = setup._replace(z=setup.z[:num], x_simulated=setup.x_simulated[:num])
         options = {"num_temperatures": 1000, "schedule": schedule}
         yield width_row(few, from_prior(schedule), calls[from_prior()], **options)
