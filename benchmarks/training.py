@@ -1,15 +1,14 @@
 """How fast is the seed VAE trained, beside PyTorch and NumPyro, and beside the machine's limits?
 
-python benchmarks/training.py --data-dir DIR --out OUT     about 10 min on 2 CPU cores
+python benchmarks/training.py --data-dir DIR --out OUT     about 12 min on 2 CPU cores
 python benchmarks/training.py --data random                with no download
 
-Steps per second at several batch sizes, seconds to compile, the rise of memory in the first epoch;
-the share of the matrix products' ceiling, and of the roofline: the products' seconds plus those of
-moving params, gradients and Adam's moments once.
+Steps per second at several batch sizes, seconds to compile, memory in a process of its own; the
+share of the matrix products' ceiling, and of the roofline: the products' seconds plus those of
+moving params, gradients and Adam's moments once (see roofline.py).
 PyTorch needs `pip install -c constraints.txt -e ".[bench]"`. --out DIR takes training.json, .png.
 """
 
-import itertools
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,6 +18,8 @@ from typing import Literal
 import harness
 import jax
 import numpy as np
+import peak_memory
+import roofline
 import trainers
 import tyro
 
@@ -28,8 +29,6 @@ from vae_jax.data import arrays
 
 OURS, FRESH, AT_ONCE = "ours", "ours, fresh bits", "ours, many seeds at once"
 HALF, TORCH_HALF = "ours, bfloat16", "PyTorch, compiled, bfloat16"
-# Reads of params, gradient and both moments; writes of params and both moments.
-ADAM_PASSES = 7
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,19 @@ def main(command: Benchmark) -> None:
     """Train, compare, write."""
     start = time.perf_counter()
     x = examples(command)
-    ceiling = harness.gemm_ceiling()
-    bandwidth = harness.memory_bandwidth(sum(products(x.shape[1])))
-    print(f"matrix products at {ceiling:.0f} GFLOP/s, memory at {bandwidth:.0f} GB/s", flush=True)
+    machine = roofline.measured(x.shape[1])
+    print(
+        f"matrix products at {machine.gflops:.0f} GFLOP/s, "
+        f"memory at {machine.gbytes_per_second:.0f} GB/s",
+        flush=True,
+    )
     rows = []
     for batch_size in command.batch_sizes:
+        limits = roofline.limits(machine, batch_size, x.shape[1])
         for row in batch_rows(x, batch_size, command):
-            rows.append(row | limits(row, x.shape[1], ceiling, bandwidth))
+            rows.append(row | shares(row, limits))
             print("  ".join(f"{name} {value}" for name, value in shown(rows[-1])), flush=True)
-    config = {**asdict(command), "data_dir": None, "out": None}
+    config = {**asdict(command), **asdict(machine), "data_dir": None, "out": None}
     meta = provenance.meta(config, seconds=time.perf_counter() - start)
     if command.out is not None:
         command.out.mkdir(parents=True, exist_ok=True)
@@ -106,18 +109,16 @@ def methods(command: Benchmark) -> dict:
 
 def batch_rows(x: np.ndarray, batch_size: int, command: Benchmark) -> list[dict]:
     """Epochs of all methods in turns, so that a slow minute of the machine slows them all."""
-    epochs = {name: make(x, batch_size) for name, make in methods(command).items()}
-    compiling, peaks = {}, {}
-    for name, epoch in epochs.items():
-        compile_start = time.perf_counter()
-        peaks[name] = harness.memory_growth(epoch)
-        compiling[name] = time.perf_counter() - compile_start
+    makers = methods(command)
+    peaks = {name: peak_memory.of_epoch(make, x, batch_size) for name, make in makers.items()}
+    epochs = {name: make(x, batch_size) for name, make in makers.items()}
+    first = {name: seconds_of(epoch) for name, epoch in epochs.items()}
     taken = {name: [] for name in epochs}
     for _ in range(command.num_runs):
         for name, epoch in epochs.items():
             taken[name].append(seconds_of(epoch))
     return [
-        epoch_row(name, batch_size, taken[name], compiling[name], num_steps=steps)
+        epoch_row(name, batch_size, taken[name], first[name], num_steps=steps)
         | {"peak_mebibytes": peaks[name]}
         for name in epochs
         for steps in [len(x) // batch_size * (command.num_seeds if name == AT_ONCE else 1)]
@@ -143,26 +144,10 @@ def seconds_of(epoch) -> float:
     return time.perf_counter() - start
 
 
-def limits(row: dict, dim: int, ceiling: float, bandwidth: float) -> dict:
-    """Shares of what the machine can do in float32; of half precision that says nothing."""
-    if row["method"] in (HALF, TORCH_HALF):
-        return {"share_of_gemm": None, "share_of_roofline": None}
-    weights = sum(products(dim))
-    # Forward, back to the inputs, back to the weights; the first layer has no inputs to go back to.
-    flops = 2 * (3 * weights - dim * trainers.HIDDEN_DIMS[0]) * row["batch_size"]
-    traffic = ADAM_PASSES * 4 * weights
-    compute, move = flops / (1e9 * ceiling), traffic / (1e9 * bandwidth)
-    return {
-        "share_of_gemm": row["steps_per_second"] * compute,
-        "share_of_roofline": row["steps_per_second"] * (compute + move),
-    }
-
-
-def products(dim: int) -> list[int]:
-    """Weights of every layer: of a pass of one example, half the operations."""
-    encoder = (dim, *trainers.HIDDEN_DIMS, 2 * trainers.LATENT_DIM)
-    decoder = (trainers.LATENT_DIM, *trainers.HIDDEN_DIMS[::-1], dim)
-    return [a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths)]
+def shares(row: dict, limits: roofline.Limits) -> dict:
+    """What it makes of the machine in float32; of half precision that says nothing."""
+    found = limits.shares(row["steps_per_second"])
+    return dict.fromkeys(found) if row["method"] in (HALF, TORCH_HALF) else found
 
 
 def shown(row: dict):
@@ -216,7 +201,9 @@ def summary(rows: list[dict], config: dict) -> str:
         parts.append(
             f"batch {batch_size}: {ours['steps_per_second']:.0f} steps/s, {peers}, "
             f"{ours['share_of_gemm']:.0%} of the products' ceiling, "
-            f"{ours['share_of_roofline']:.0%} of the roofline, fresh bits cost {fresh - 1:.0%} "
+            f"{ours['share_of_roofline']:.0%} of the roofline "
+            f"({ours['share_of_own_products']:.0%} with the products' own shapes), "
+            f"{ours['peak_mebibytes']:.0f} MiB, fresh bits cost {fresh - 1:.0%} "
             f"more, {num_seeds} seeds at once {cost:.2f} times one, {halves}"
         )
     return "; ".join(parts)

@@ -34,14 +34,16 @@ def check_devices(_: Doctor) -> str:
     """jax runs on what the machine has."""
     import jax
 
-    devices = ", ".join(sorted({device.device_kind for device in jax.devices()}))
+    from vae_jax.provenance import processor
+
+    devices = ", ".join(sorted({device.device_kind for device in jax.devices()} - {"cpu"}))
     gpus = console.visible_gpus()
     if gpus and jax.default_backend() == "cpu":
         raise RuntimeError(
             f"nvidia-smi sees {len(gpus)} GPU(s) but jax runs on the CPU: "
             'pip install -e ".[cuda13]" (or ".[cuda12]")'
         )
-    return f"{jax.default_backend()} x {jax.device_count()} ({devices})"
+    return f"{jax.default_backend()} x {jax.device_count()} ({devices or processor()})"
 
 
 def check_step(_: Doctor) -> str:

@@ -121,8 +121,11 @@ def note(reports, *, unit="nats", noun="images") -> str:
     values = {
         "train": [report.train.get("objective") for report in active],
         "validation": [report.validation["objective"] for report in active],
+        "ELBO": [report.validation.get("elbo") for report in active],
         "KL": [report.validation.get("kl") for report in active],
     }
+    if values["ELBO"] == values["validation"]:
+        del values["ELBO"]
     parts = [
         f"{name} {sum(each) / len(each):.2f}" for name, each in values.items() if None not in each
     ]

@@ -18,7 +18,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpyro", "blackjax", "orbax-che
 
 
 def versions() -> dict:
-    """What the numbers depend on besides the config: software, device, cores, commit."""
+    """What the numbers depend on besides the config: software, device, processor, commit."""
     import jax
 
     devices = jax.devices()
@@ -29,10 +29,23 @@ def versions() -> dict:
         "backend": jax.default_backend(),
         "device": devices[0].device_kind,
         "num_devices": len(devices),
+        "processor": processor(),
         "cores": num_cores(),
         "x64": bool(jax.config.jax_enable_x64),
         "git": git_hash(),
     }
+
+
+def processor() -> str:
+    """The model of the CPU, on which speed and rounding depend."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    # Virtual machines give several models the same name.
+    found = dict(map(str.strip, line.split(":", 1)) for line in reversed(lines) if ":" in line)
+    parts = (found.get("model name", platform.machine()), found.get("model"))
+    return ", model ".join(part for part in parts if part)
 
 
 def num_cores() -> int:

@@ -11,9 +11,9 @@ from scipy.special import log_expit, logsumexp
 
 from vae_jax import console, runs, trained
 from vae_jax.systems import SYSTEMS
-from vae_jax.training import evaluate
+from vae_jax.training import EpochReport, evaluate
 
-from .conftest import SCRIPTS, TINY
+from .conftest import SCRIPTS, TINY, load_script
 
 
 def rows_of(folder, table="training"):
@@ -194,6 +194,19 @@ def test_tensorboard_has_the_epochs(run, tmp_path):
     (events,) = (tmp_path / "run" / "tensorboard").iterdir()
     assert events.read_bytes().count(b"objective/validation") == 3
     assert "images/s" in done.err
+
+
+def test_progress_tells_the_elbo_of_an_objective_that_is_another():
+    of_epoch = EpochReport(2, {"objective": -9.0}, {}, True, 0.5, 40, 1234.5, None)
+    validation = {"objective": -8.0, "elbo": -8.0, "kl": 3.0}
+    note = load_script("train").note
+    plain, iwae = (
+        note([None, of_epoch._replace(validation=validation | {"objective": objective})])
+        for objective in (-8.0, -7.5)
+    )
+    rest = "KL 3.00 nats, step 40, 1,234 images/s (1 runs)"
+    assert plain == f"train -9.00, validation -8.00, {rest}"
+    assert iwae == f"train -9.00, validation -7.50, ELBO -8.00, {rest}"
 
 
 @pytest.mark.parametrize(

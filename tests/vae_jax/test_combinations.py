@@ -1,5 +1,6 @@
 """Every head and every objective trains, and every engine takes what comes out."""
 
+import itertools
 import typing
 
 import jax
@@ -36,9 +37,9 @@ OPTIONS = {
 }
 
 
-def trained(head, objective=None, config=None):
+def trained(head, config=None):
     dataset = load(DataConfig("digits", head))
-    config = config or VAEConfig(3, (32,), objective or ObjectiveConfig())
+    config = config or VAEConfig(3, (32,))
     system = build("vae", config, dataset.spec)
     x = dataset.validation.astype(np.float32)
     start = training.initial_progress(KEY, system, jnp.asarray(dataset.train)).state
@@ -143,10 +144,11 @@ def test_bits_of_a_level_are_comparable_across_heads():
     assert all(1 < value < np.log2(17) for value in bits.values())
 
 
-PAIRS = [(name, "standard_normal") for name in typing.get_args(configs.PosteriorName)]
-PAIRS += [("mean_field", name) for name in typing.get_args(configs.PriorName)[1:]]
-PAIRS += [("full_rank", "vamp"), ("planar", "vamp"), ("coupling", "vamp"), ("iaf", "flow")]
-FLOWS_UNDER_VAMP = [("planar", "vamp"), ("coupling", "vamp")]
+POSTERIORS = typing.get_args(configs.PosteriorName)
+PAIRS = list(itertools.product(POSTERIORS, typing.get_args(configs.PriorName)))
+# Each family is in a quick form, alone and once beside another that is no default.
+QUICK = [pair for pair in PAIRS if "mean_field" in pair or "standard_normal" in pair]
+QUICK += [("full_rank", "vamp"), ("iaf", "flow")]
 
 
 def of_parts(posterior, prior):
@@ -160,10 +162,7 @@ def of_parts(posterior, prior):
 
 @pytest.mark.parametrize(
     ("posterior", "prior"),
-    [
-        pytest.param(*pair, marks=pytest.mark.long if pair in FLOWS_UNDER_VAMP else ())
-        for pair in PAIRS
-    ],
+    [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.long) for pair in PAIRS],
 )
 def test_every_posterior_and_prior_trains_and_is_bounded(posterior, prior):
     _, model, before, after, x = trained("bernoulli", config=of_parts(posterior, prior))
@@ -173,12 +172,12 @@ def test_every_posterior_and_prior_trains_and_is_bounded(posterior, prior):
 
 
 # The quick form takes a mixture of posteriors.
-LONG = [pair for pair in PAIRS if pair != ("mean_field", "vamp")]
-
-
 @pytest.mark.parametrize(
     ("posterior", "prior"),
-    [pytest.param(*pair, marks=pytest.mark.long if pair in LONG else ()) for pair in PAIRS],
+    [
+        pytest.param(*pair, marks=() if pair == ("mean_field", "vamp") else pytest.mark.long)
+        for pair in PAIRS
+    ],
 )
 def test_every_engine_takes_every_posterior_and_prior(posterior, prior):
     _, model, _, _, x = trained("bernoulli", config=of_parts(posterior, prior))
@@ -237,10 +236,18 @@ def test_half_precision_is_training_s_alone(name):
     assert elbo["float32"] != elbo["bfloat16"]
 
 
-@pytest.mark.parametrize("name", typing.get_args(configs.Objective))
-def test_every_objective_trains(name):
+@pytest.mark.parametrize(
+    ("name", "posterior"),
+    [
+        pytest.param(*pair, marks=() if pair[1] == "mean_field" else pytest.mark.long)
+        for pair in itertools.product(typing.get_args(configs.Objective), POSTERIORS)
+    ],
+)
+def test_every_objective_trains_every_posterior(name, posterior):
     objective = ObjectiveConfig(name, **OPTIONS.get(name, {}))
-    _, _, before, after, _ = trained("bernoulli", objective)
+    of_posterior = PosteriorConfig(posterior, **few(posterior))
+    config = VAEConfig(3, (32,), objective, posterior=of_posterior)
+    _, _, before, after, _ = trained("bernoulli", config=config)
     assert_gained(before, after, "objective")
 
 

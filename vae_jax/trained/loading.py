@@ -128,5 +128,5 @@ def changed_versions(folder: str | Path, *, with_commit: bool = False) -> dict[s
     return {
         name: (then.get(name), value)
         for name, value in now.items()
-        if (with_commit or name != "git") and then.get(name) != value
+        if (with_commit or name != "git") and then.get(name, value) != value
     }
