@@ -2,10 +2,11 @@
 #                   (grey levels instead of bits: make compare OBSERVATION=gaussian OUT=runs/grey)
 # make compare-all  the same with every system: GAN, autoregressive models, deep latent model, ...
 #                   (at most 15 minutes on 2 cores; the report goes to runs/compare-all)
-# make test         the quick test suite
+# make test         the quick test suite (at most 15 minutes on 2 cores)
 # make install      what both need: .venv with the project and its development tools
+# make test-slow    the slower half of it, which continuous integration runs too
 # make test-long    the tests that take minutes
-# make test-stacks  the quick suite on Python 3.11 and on a newer one
+# make test-stacks  the quick and the slow suite on Python 3.11 and on a newer one
 # make lint         style of the code
 # make build        wheel and source archive into dist
 # make clean        remove what build and tests left; runs and .venv stay
@@ -23,7 +24,7 @@ WORKERS   ?= 2
 STAMP     := $(VENV)/.installed
 RUN       := $(VENV)/bin/python
 
-.PHONY: help install compare compare-all test test-long test-stacks lint build clean
+.PHONY: help install compare compare-all test test-slow test-long test-stacks lint build clean
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
@@ -47,8 +48,12 @@ compare-all: $(STAMP)
 	@$(RUN) scripts/compare.py --data digits --observation $(OBSERVATION) --models all --out $(OUT) --overwrite
 
 test: $(STAMP)
-	@echo "Running the quick tests on $(WORKERS) workers (the long ones: make test-long)"
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not long"
+	@echo "Running the quick tests on $(WORKERS) workers (the others: make test-slow, make test-long)"
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not long"
+
+test-slow: $(STAMP)
+	@echo "Running the tests that take tens of seconds on $(WORKERS) workers"
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "slow and not long"
 
 test-long: $(STAMP)
 	@echo "Running the tests that take minutes on $(WORKERS) workers"
@@ -57,9 +62,9 @@ test-long: $(STAMP)
 test-stacks:
 	@$(call check_runs,$(PYTHON311),PYTHON311)
 	@$(call check_runs,$(PYTHON312),PYTHON312)
-	@echo "Running the quick tests with $(PYTHON311) in .venv-3.11 and with $(PYTHON312) in .venv-3.12"
-	@$(MAKE) --no-print-directory test PYTHON=$(PYTHON311) VENV=.venv-3.11
-	@$(MAKE) --no-print-directory test PYTHON=$(PYTHON312) VENV=.venv-3.12
+	@echo "Running the tests with $(PYTHON311) in .venv-3.11 and with $(PYTHON312) in .venv-3.12"
+	@$(MAKE) --no-print-directory test test-slow PYTHON=$(PYTHON311) VENV=.venv-3.11
+	@$(MAKE) --no-print-directory test test-slow PYTHON=$(PYTHON312) VENV=.venv-3.12
 
 lint: $(STAMP)
 	@echo "Checking the style of the code (mend it: $(VENV)/bin/ruff check --fix . and ruff format .)"

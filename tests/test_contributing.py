@@ -54,6 +54,7 @@ def run(tree, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_example_is_trained_scored_and_sampled(tree):
     assert "--num-pseudo" in run(tree, "scripts/train.py", "independent", "--help")
     run(tree, "scripts/train.py", "independent", "--num-pseudo", "2", "--out", "runs/independent")

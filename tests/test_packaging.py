@@ -271,7 +271,8 @@ def test_make_install_is_done_when_it_is_done(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "target", ["install", "test", "compare", "compare-all", "lint", "build", "test-long"]
+    "target",
+    ["install", "test", "compare", "compare-all", "lint", "build", "test-slow", "test-long"],
 )
 def test_every_target_installs_first(target, tmp_path):
     planned = make("-n", target, f"VENV={tmp_path}")

@@ -48,6 +48,7 @@ def run(settings, warm_up_in, sample_in):
     return chains, parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.long if name == "nuts" else ()) for name in SETTINGS],

@@ -228,6 +228,7 @@ def arviz():
     return arviz
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_draws", [NUM_DRAWS, 101])
 def test_agrees_with_arviz(arviz, chains, num_draws):
     """In double precision on both sides; the middle one of an odd number counts nowhere."""

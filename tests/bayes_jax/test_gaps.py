@@ -87,6 +87,7 @@ def test_gaps_are_the_divergences(linear_case):
     check_identity(gaps)
 
 
+@pytest.mark.slow
 def test_gaps_with_annealed_evidence_are_the_divergences(linear_case):
     x, log_evidence = tiled(linear_case)
     gaps = inference_gaps(

@@ -36,6 +36,7 @@ BANANA_SCALE = (10.0, (1 + 0.03**2 * 2 * 10.0**4) ** 0.5)
 FUNNEL_SCALE = (3.0, *[float(np.exp(9 / 4))] * 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("density", "scale", "num_samples"),
     [(banana, BANANA_SCALE, 3000), (funnel, FUNNEL_SCALE, 1000), (two_modes, (17**0.5,) * 2, 400)],

@@ -53,6 +53,7 @@ def hmc_draws(case) -> Draws:
     return _DRAWS[case.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["linear_gaussian", pytest.param("poisson", marks=pytest.mark.long), "nonlinear_bernoulli"],
@@ -93,6 +94,7 @@ def test_nuts_moments_nonlinear(nonlinear_case):
     assert len(np.unique(draws.num_grads)) > 6
 
 
+@pytest.mark.slow
 def test_ill_conditioned_posterior_without_a_guide():
     """Standard deviations 0.01 and 1 along turned axes: the warm-up has to find them."""
     turn = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
@@ -142,6 +144,7 @@ def test_hmc_gradients_are_counted(linear_case):
     assert np.all(hmc_draws(linear_case).num_grads == 16 * per_chain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "num_chains", "num_warmup"), [("hmc", 3, 4), ("hmc", 2, 20), ("nuts", 1, 4)]
 )
@@ -252,6 +255,7 @@ def bounded_density(z, datum):
     return jnp.where(inside, -0.5 * jnp.sum(z**2), -jnp.inf) + datum["added"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["hmc", "nuts"])
 def test_a_row_gone_wrong_is_told_and_harms_no_other(kernel):
     """NaN, -inf and +inf densities, a start outside the support: each in its own row only."""

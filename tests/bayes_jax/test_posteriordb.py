@@ -108,6 +108,7 @@ def by_name(sites) -> dict:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in POSTERIORS],

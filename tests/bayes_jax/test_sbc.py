@@ -64,6 +64,7 @@ def by_kernel(model, kernel):
     return sampler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kernel"),
     [

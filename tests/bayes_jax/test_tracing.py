@@ -138,6 +138,7 @@ def traces_of(engine, arguments) -> int:
     return NUM_TRACES - before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in ENGINES],

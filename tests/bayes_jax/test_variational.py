@@ -82,6 +82,7 @@ def test_elbo_of_the_fit_is_the_evidence_less_the_divergence(linear_case, family
     assert -4 * pooled - 1e-4 < excess < 4 * pooled + 0.003
 
 
+@pytest.mark.slow
 def test_elbo_stays_below_the_evidence(case):
     """From the prior, in few steps: better or worse fitted, a bound is a bound."""
     fitted = fit_posterior(

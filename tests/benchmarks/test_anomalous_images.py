@@ -23,6 +23,7 @@ def bench(monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_each_score_of_each_model_has_its_mean(bench, tmp_path, capsys):
     bench.main(bench.Bench(labels=(0, 7), num_images=30, out=tmp_path))
     rows = json.loads((tmp_path / "anomalous_images.json").read_text())["rows"]

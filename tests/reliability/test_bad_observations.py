@@ -143,6 +143,7 @@ ENGINES = {
 LONG = ("annealing, adaptive", "annealing, guide", "annealing, bfloat16", "reverse", "NUTS")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in ENGINES],

@@ -91,6 +91,7 @@ def assert_same_files(left, right):
             np.testing.assert_array_equal(ours[field], theirs[field], err_msg=f"{name}: {field}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_kills", [1, pytest.param(10, marks=pytest.mark.long)])
 def test_killed_inference_ends_as_the_unbroken_one(run, unbroken, cache, tmp_path, num_kills):
     """Killed in annealing and in MCMC, stopped by SIGTERM at last, and finished."""

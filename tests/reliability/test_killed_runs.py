@@ -59,6 +59,7 @@ def kill_after(folder, epoch):
     return process.returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_kills", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_runs_end_as_the_unbroken_one(unbroken, tmp_path, num_kills):
     rng, folder = np.random.default_rng(num_kills), tmp_path / "run"
@@ -72,6 +73,7 @@ def test_killed_runs_end_as_the_unbroken_one(unbroken, tmp_path, num_kills):
     assert not any(name.startswith(".") for name in names), names
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_go_on(unbroken, tmp_path):
     folder = tmp_path / "run"
     with subprocess.Popen(

@@ -42,6 +42,7 @@ def killed_after(process, folder, start, delay) -> tuple[int, int]:
     return int(step), int(version)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_kills", [10, pytest.param(100, marks=pytest.mark.long)])
 def test_acknowledged_checkpoints_survive_kills(tmp_path, num_kills):
     rng, start = np.random.default_rng(num_kills), 0

@@ -64,6 +64,7 @@ def state(folder):
     }
 
 
+@pytest.mark.slow
 def test_training_on_a_full_disk(tmp_path):
     folder = tmp_path / "run"
     done = train(folder, most_bytes=8000)

@@ -52,6 +52,7 @@ def test_processes_compare_config_and_data_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("latent_dim", "models", "tables", "num_models", "num_figures"),
     [

@@ -230,6 +230,7 @@ def fail(*args, **kwargs):
     raise OSError("no space left")
 
 
+@pytest.mark.slow
 def test_exact_evidence_is_the_multivariate_normal_and_draws_agree(run, ppca_run):
     assert run("infer", ppca_run, *SMALL).code == 0
     rows = read(ppca_run)["rows"]
@@ -277,6 +278,7 @@ def test_a_model_gets_the_inferences_its_abilities_allow(name, config, first, sa
     assert "tempered SMC from the guide" in [method.name for method in chosen]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evidence", ["ais", "smc"])
 def test_options_of_the_evidence_hold_for_a_run_without_an_encoder(evidence):
     """One row from the prior, by the estimator and with the temperatures that were asked for."""

@@ -29,6 +29,7 @@ def test_help_is_quick(help_of):
     assert "--num" in help_of("sample")
 
 
+@pytest.mark.slow
 def test_a_vae_gives_every_figure_and_the_seed_decides(pictures):
     first, again, other = pictures(0), pictures(0), pictures(1)
     assert {path.name for path in first.iterdir()} == {*FILES}

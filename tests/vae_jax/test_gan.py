@@ -135,6 +135,7 @@ def test_one_image_is_a_batch(head):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["non_saturating", "wasserstein"])
 @pytest.mark.parametrize("head", ["bernoulli", "gaussian"])
 def test_training_brings_samples_nearer(head, loss):

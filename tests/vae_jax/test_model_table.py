@@ -92,6 +92,7 @@ def test_seed_vae_beats_a_mixture_of_ten_on_binary_digits(digits):
     assert mixture["width"] is mixture["seconds_per_posterior"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "abilities"),
     [
@@ -168,6 +169,7 @@ def test_decoders_are_compared_to_the_vae_image_by_image(linear):
     assert [row["own_log_prob"] for row in rows] == pytest.approx([-17 / 3] * 2)
 
 
+@pytest.mark.slow
 def test_a_decoder_has_its_own_noise_and_the_shared_one(grey, linear):
     """The chosen scale is the best of the grid by closed form, and both bounds hold under it."""
     x = models.test_images(grey, BUDGET)

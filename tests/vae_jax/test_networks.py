@@ -68,6 +68,7 @@ def noisy(params):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "num_blocks"),
     [

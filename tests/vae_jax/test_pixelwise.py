@@ -62,6 +62,7 @@ def pixel_by_pixel(density, x):
     return jax.lax.scan(one_pixel, start, (jnp.arange(len(x)), before))[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("head", GRIDS)
 def test_probabilities_of_all_images_sum_to_one(network, head):

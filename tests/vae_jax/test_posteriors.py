@@ -40,6 +40,7 @@ def test_the_table_and_the_configs_name_the_same_families():
     assert set(NAMES) == set(typing.get_args(configs.PosteriorName))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_density_integrates_to_one(name):
     axis = jnp.linspace(-14.0, 14.0, 1401)
@@ -60,6 +61,7 @@ def test_draws_know_their_density(name, latent_dim):
     assert len(np.unique(z)) == z.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_draws_are_the_densitys(name):
     """E[z] and E[z^2] by a grid over the density."""

@@ -64,6 +64,7 @@ def test_density_integrates_to_one_and_is_that_of_its_draws(name):
     assert_lawful(some(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
     [

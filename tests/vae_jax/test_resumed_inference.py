@@ -101,6 +101,7 @@ def unbroken(tmp_path_factory):
     return get
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hmc", "far", "annealing", "q*", *map(long, LONG)])
 def test_stopped_in_every_chunk_it_ends_as_unbroken(unbroken, tmp_path, name):
     """Through warm-up and draws, moves, blocks: one call for each chunk, each from the disk."""
@@ -160,6 +161,7 @@ def test_the_numbers_are_those_of_the_plain_engine(tmp_path, monkeypatch, name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_sandwich_goes_on_on_either_side(tmp_path, monkeypatch):
     """To the numbers of the plain engine: few moves, for the reason above."""
     monkeypatch.setattr(resumption.engines, "MOVES_PER_CHUNK", 2)

@@ -47,6 +47,7 @@ def assert_same(resident, streamed):
             np.testing.assert_allclose(left, right, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream_steps", [1, 3, 4, 100])
 @pytest.mark.parametrize("num_seeds", [1, 2])
 def test_streamed_is_resident(system, data, stream_steps, num_seeds):

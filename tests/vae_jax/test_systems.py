@@ -159,6 +159,7 @@ def test_gaussian_systems_refuse_a_bernoulli_head(name):
 # --- laws over the table -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "spec"), CASES)
 def test_samples_look_like_observations(state_of, name, spec):
     model = build(name, SMALL[name], spec).generative(state_of(name, spec))

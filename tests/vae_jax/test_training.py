@@ -316,6 +316,7 @@ def test_unusable_data_are_one_line(system, data, train, message):
 # --- many seeds at once --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["cpu", "default"])
 def test_seeds_at_once_are_the_runs_that_each_would_be_alone(system, data, backend, monkeypatch):
     """Different seeds stop at different epochs, and those that go on do not move the others."""

@@ -9,6 +9,7 @@ from bayes_jax import InputError, annealing
 from bayes_jax.annealing import engines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transition", ["hmc", "hmc_bfloat16", "elliptical"])
 @pytest.mark.parametrize("backward", [False, True])
 def test_stopped_and_continued_walks_weigh_the_same(cases, transition, backward):

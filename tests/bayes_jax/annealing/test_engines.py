@@ -9,6 +9,7 @@ from jax.tree_util import Partial
 from bayes_jax import InputError, annealed_draws, annealed_evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "from_guide"),
     [
@@ -33,6 +34,7 @@ def test_mean_weight_is_the_evidence_over_paths_that_are_drawn_anew(linear_case)
     assert abs(per_path.mean() - 1) < 4 * per_path.std(ddof=1) / np.sqrt(len(per_path))
 
 
+@pytest.mark.slow
 def test_batch_size_and_offset_change_nothing(linear_case):
     options = {"guide": linear_case.guide, "num_chains": 4, "num_temperatures": 10}
     key, model, x = jax.random.key(6), linear_case.model, linear_case.x[:12]

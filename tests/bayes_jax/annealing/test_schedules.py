@@ -51,6 +51,7 @@ def test_steps_come_whatever_spread_was_seen(spread):
     check_schedule(equal_spread_schedule(jnp.linspace(0, 1, 5), spread, 20))
 
 
+@pytest.mark.slow
 def test_adaptive_beats_linear_from_a_prior_far_away(linear_case):
     """As many temperatures, few of them: the weights of an adaptive schedule spread less."""
     spread = {

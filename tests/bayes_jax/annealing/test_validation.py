@@ -32,6 +32,7 @@ QUICK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "from_guide"),
     [
@@ -75,6 +76,7 @@ def broad_guide(x):
     return dist.Normal(jnp.zeros(1), 1.3).to_event(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("guide", "transition", "schedule"),
     [
@@ -192,6 +194,7 @@ def test_reverse_from_long_hmc_estimates(cases):
     assert abs(error.mean()) < 4 * error.std(ddof=1) / np.sqrt(len(error)) + 0.005
 
 
+@pytest.mark.slow
 def test_sandwich_ignores_batch_size(linear_case):
     key, model, z, x = jax.random.key(8), linear_case.model, linear_case.z, linear_case.x
     options = {"guide": linear_case.guide, "num_chains": 2, "num_temperatures": 6}

@@ -92,6 +92,7 @@ def entropy(params, num_steps):
     return -np.exp(log_prob) @ log_prob
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_em_never_falls_and_finds_what_made_the_data(kind):
     params = some(kind)

@@ -51,6 +51,7 @@ def dense_grids(model, x):
         yield DenseGrid(points, weights, log_evidence, mean, covariance)
 
 
+@pytest.mark.slow
 def test_evidence_and_moments_equal_a_dense_grid(case):
     made, _, x = case
     means, covariances = made.posterior_moments(x)
