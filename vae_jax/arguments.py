@@ -180,7 +180,8 @@ def _unboxed(boxed: str) -> str:
     _, problem, *hints = (
         " ".join(section.split()) for section in re.split(r"[─-]{4,}(?:\n|$)", text)
     )
-    parts = [problem.removeprefix("Error parsing ")]
+    # A class is no name that a person knows.
+    parts = [re.sub(r"^Error parsing (?:[A-Z]\w*: )?", "", problem)]
     parts += [hint for hint in hints if hint.startswith("Available")]
     if similar := [hint for hint in hints if hint.startswith("Perhaps")]:
         names = dict.fromkeys(re.findall(r"--[\w.-]+", similar[0]))

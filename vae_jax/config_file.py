@@ -12,8 +12,14 @@ from vae_jax.systems import SYSTEMS
 
 OPTION = "--config"
 
+OWN_KEYS = ("project", "versions")
+"""Of a run's config.json; the others say what was asked for."""
+
 _PARTS = {"config": "", "train": "train.", "data": "data."}
 """key of the file -> how its options begin."""
+
+_OF_COMMAND = ("num_seeds", "learning_rates")
+"""Keys that a person may write beside them."""
 
 
 def expand(args: list[str]) -> tuple[list[str], str | None]:
@@ -44,6 +50,7 @@ def expand(args: list[str]) -> tuple[list[str], str | None]:
                 f"{path[0]}: {key} is {content[key]!r}: expected fields and their values"
             )
         names += _options(content.get(key, {}), prefix)
+    names += _options({key: content[key] for key in _OF_COMMAND if key in content}, "")
     return names + rest, path[0]
 
 
@@ -87,6 +94,9 @@ def _read(path: Path) -> dict:
         raise ConfigError(f"{path}: damaged JSON ({error})") from error
     if not isinstance(content, dict) or not {"system", *_PARTS} & {*content}:
         raise ConfigError(f"{path}: expected the keys system, {', '.join(_PARTS)}, or some of them")
+    known = ("system", *_PARTS, *_OF_COMMAND)
+    if unknown := [key for key in content if key not in (*known, *OWN_KEYS)]:
+        raise ConfigError(f"{path}: {unknown[0]} is unknown: expected some of {', '.join(known)}")
     return content
 
 

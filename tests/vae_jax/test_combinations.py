@@ -230,13 +230,20 @@ def test_half_precision_is_training_s_alone(name):
     """Nearly as good an ELBO; what is kept, and all that inference sees, is float32."""
     elbo = {}
     for dtype in typing.get_args(configs.ComputeDtype):
-        network = NetworkConfig(name, dtype=dtype, **few(name))
-        _, model, _, after, x = trained("bernoulli", config=VAEConfig(3, (32,), network=network))
+        config = VAEConfig(3, (32,), network=NetworkConfig(name, dtype=dtype, **few(name)))
+        dataset, model, _, after, x = trained("bernoulli", config=config)
         elbo[dtype] = np.mean(after["elbo"])
         one = jnp.asarray(x[0])
         traced = str(jax.make_jaxpr(lambda z, m=model: m.latent.likelihood(z).mean)(jnp.ones(3)))
         assert "bf16" not in traced
         assert "bf16" not in str(jax.make_jaxpr(lambda x, m=model: m.guide(x).mean)(one))
+        system = build("vae", config, dataset.spec)
+        state = jax.eval_shape(system.init, KEY, x)
+        in_half = {
+            function: "bf16" in jax.jit(function).lower(state, KEY, x).as_text()
+            for function in (system.evaluate, system.step)
+        }
+        assert in_half == {system.evaluate: False, system.step: dtype == "bfloat16"}
     assert abs(elbo["float32"] - elbo["bfloat16"]) < 0.3
     assert elbo["float32"] != elbo["bfloat16"]
 

@@ -61,6 +61,7 @@ def test_arguments_beside_it_have_the_last_word(tmp_path):
         ({"system": "vae", "config": {"latent_dims": 3}}, "--latent-dims"),
         ({"system": "vae", "train": {"seed": -1}}, "seed is -1"),
         ({"system": "vae", "train": 3}, "config.json: train is 3: expected fields"),
+        ({"system": "vae", "trian": {}}, "trian is unknown: expected some of system, config, tr"),
     ],
 )
 def test_a_file_that_says_nothing_useful_is_one_line(tmp_path, content, words):
@@ -75,3 +76,9 @@ def test_a_file_that_says_nothing_useful_is_one_line(tmp_path, content, words):
 def test_no_file_is_one_line(args):
     with pytest.raises(ConfigError, match=r"expected"):
         parse_train(args)
+
+
+def test_a_file_may_ask_for_several_runs(tmp_path):
+    asked = {"system": "vae", "num_seeds": 3, "learning_rates": [1e-3, 1e-4]}
+    command = parse_train(["--config", written(tmp_path, asked)])
+    assert (command.num_seeds, command.learning_rates) == (3, (1e-3, 1e-4))

@@ -1,6 +1,7 @@
 """Configs refuse what cannot work, name the field, and cost nothing to import."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 from functools import partial
@@ -25,6 +26,7 @@ BAD = [
     (configs.TrainConfig, "num_epochs", 0),
     (configs.TrainConfig, "batch_size", 0),
     (configs.TrainConfig, "learning_rate", 0.0),
+    (configs.TrainConfig, "learning_rate", math.inf),
     (configs.TrainConfig, "patience", 0),
     (configs.TrainConfig, "seed", -1),
     (configs.VAEConfig, "latent_dim", 0),
@@ -45,6 +47,8 @@ BAD = [
     (partial(SPEC, dim=4), "fixed_scale", 0.0),
     (configs.ObjectiveConfig, "num_samples", 0),
     (configs.ObjectiveConfig, "beta", 4.0),  # the ELBO has none
+    (partial(configs.ObjectiveConfig, "beta"), "beta", math.inf),
+    (partial(configs.ObjectiveConfig, "free_bits"), "free_nats", math.nan),
     (partial(configs.ObjectiveConfig, "beta"), "beta", -1.0),
     (partial(configs.ObjectiveConfig, "iwae"), "num_warmup_steps", 10),
     (partial(configs.ObjectiveConfig, "beta"), "free_nats", 1.0),
@@ -119,6 +123,12 @@ def test_a_second_level_is_a_part_of_the_latents():
 def test_objectives_of_an_exact_divergence_refuse_parts_without_one(objective, parts):
     with pytest.raises(configs.ConfigError, match=f"objective is '{objective}': expected a mean_f"):
         configs.VAEConfig(objective=configs.ObjectiveConfig(objective), **parts)
+
+
+@pytest.mark.parametrize("objective", ["iwae", "dreg"])
+def test_a_bound_of_one_sample_is_not_called_importance_weighted(objective):
+    with pytest.raises(configs.ConfigError, match=r"objective\.num_samples is 1: expected at"):
+        configs.VAEConfig(objective=configs.ObjectiveConfig(objective))
 
 
 def test_an_iwae_is_trained_on_a_bound_of_its_own():

@@ -229,6 +229,13 @@ def test_fresh_noise_keeps_levels_for_training_and_draws_the_rest_once(observati
         assert abs(fresh.test.mean() - fresh.train.mean() / 16) < 0.02
 
 
+def test_bits_have_no_fresh_noise(tmp_path):
+    path = tmp_path / "bits.npy"
+    np.save(path, np.eye(40, 16, dtype=np.uint8).reshape(40, 4, 4))
+    with pytest.raises(InputError, match=r"bits\.npy has 2 grey levels: expected noise fixed"):
+        arrays.load(DataConfig(str(path), noise="fresh"))
+
+
 def test_levels_have_no_fresh_noise():
     with pytest.raises(ValueError, match=r"noise is 'fresh': expected fixed, for categorical"):
         DataConfig("digits", "categorical", noise="fresh")

@@ -41,6 +41,18 @@ def test_forward_is_affine_maps_with_relu_between(params):
     np.testing.assert_allclose(MLP((5, 4), 3).apply(params, features), expected, atol=1e-5)
 
 
+def test_the_activation_is_the_one_that_is_named():
+    sizes = {"num_encoder_features": 3, "num_decoder_features": 6}
+    features = jax.random.normal(jax.random.key(1), (7, 6))
+    for name, function in {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}.items():
+        spec = ObservationSpec(6, "bernoulli")
+        mlp, _ = make_networks(NetworkConfig(activation=name), (5,), spec, **sizes)
+        params = mlp.init(jax.random.key(0), features[0])
+        first, last = (params["params"][layer]["kernel"] for layer in ("Dense_0", "output"))
+        expected = function(np.asarray(features @ first)) @ np.asarray(last)
+        np.testing.assert_allclose(mlp.apply(params, features), expected, atol=1e-5)
+
+
 def test_output_bias_moves_the_output_and_nothing_else(params):
     features = jax.random.normal(jax.random.key(1), (7, 6))
     shift = jnp.array([1.0, -2.0, 3.0])

@@ -16,7 +16,7 @@ from vae_jax.configs import PosteriorConfig
 from vae_jax.objectives.terms import draw
 from vae_jax.priors import standard_normal
 
-from .conftest import few
+from .conftest import few, moved_by_others, shaken
 
 NAMES = sorted(posteriors.POSTERIORS)
 
@@ -76,6 +76,27 @@ def test_draws_are_the_densitys(name):
         stderr = (z**power).std(axis=0) / np.sqrt(len(z))
         np.testing.assert_array_less(abs((z**power).mean(axis=0) - expected), 4.5 * stderr)
     assert np.all(abs(np.asarray(mean_of(q)) - mass @ np.asarray(points)) < 5 * z.std(axis=0) / 16)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_feature_shapes_the_posterior(name):
+    """A flow whose features moved its base alone would be one bend for all x."""
+    config = PosteriorConfig(name, **few(name))
+    posterior = posteriors.make_posterior(config, 3)
+    params = shaken(posterior.initial_params(jax.random.key(0)))
+    points = jax.random.normal(jax.random.key(1), (20, 3))
+    features = 0.5 * jax.random.normal(jax.random.key(2), (posterior.num_features,))
+    slopes = jax.jacfwd(lambda f: posterior.distribution(f, params).log_prob(points))(features)
+    # A hidden unit of a ReLU may sleep at some points, not at all.
+    assert np.all(np.abs(slopes).max(axis=0) > 1e-6)
+
+
+@pytest.mark.parametrize("name", ["coupling", "iaf"])
+def test_layers_take_turns_so_that_every_coordinate_is_moved_by_others(name):
+    posterior = posteriors.make_posterior(PosteriorConfig(name, num_layers=2, hidden_dim=16), 3)
+    params = shaken(posterior.initial_params(jax.random.key(0)))
+    flow = posterior.distribution(jnp.zeros(posterior.num_features), params)
+    assert np.all(moved_by_others(flow, jnp.array([-1.0, -0.4, 0.2])) > 1e-3)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "planar"])

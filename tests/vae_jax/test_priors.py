@@ -13,7 +13,7 @@ from jax.tree_util import Partial
 from vae_jax import configs, posteriors, priors
 from vae_jax.configs import ObservationSpec, PosteriorConfig, PriorConfig
 
-from .conftest import few
+from .conftest import few, moved_by_others, shaken
 
 NAMES = sorted(priors.PRIORS)
 SPEC = ObservationSpec(4, "bernoulli")
@@ -87,6 +87,12 @@ def assert_lawful(prior):
         expected = mass @ np.asarray(points, np.float64) ** power
         stderr = (z**power).std(axis=0) / np.sqrt(len(z))
         np.testing.assert_array_less(abs((z**power).mean(axis=0) - expected), 4.5 * stderr)
+
+
+def test_layers_of_a_flow_take_turns_so_that_every_coordinate_is_moved_by_others():
+    prior = priors.make_prior(PriorConfig("flow", num_layers=2, hidden_dim=16), 3, SPEC)
+    flow = prior.distribution(shaken(prior.initial_params(jax.random.key(0), X)), GUIDE)
+    assert np.all(moved_by_others(flow, jnp.array([-1.0, -0.4, 0.2])) > 1e-3)
 
 
 def test_standard_normal():

@@ -239,6 +239,14 @@ def test_fresh_noise_is_refused_by_what_keeps_chains_of_each_image(name, spec):
         assert observing(system, lambda key, batch: batch).observe is not None
 
 
+def test_fresh_noise_is_drawn_before_a_state_begins():
+    """Output biases are those of observations, not of grey levels."""
+    system = build("vae", VAEConfig(2, (4,)), ObservationSpec(4, "bernoulli"))
+    plain = system._replace(init=lambda key, data: data)
+    noisy = observing(plain, lambda key, batch: batch / 255)
+    np.testing.assert_allclose(noisy.init(KEY, jnp.full((3, 4), 51.0)), 0.2)
+
+
 # --- the VAE and the IWAE ------------------------------------------------------------------------
 
 

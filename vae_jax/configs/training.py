@@ -1,5 +1,6 @@
 """The training loop and its optimiser."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +38,8 @@ class TrainConfig:
         check_name(self.schedule, Schedule, "schedule")
         for field in ("num_epochs", "batch_size", "patience"):
             check(getattr(self, field) >= 1, field, getattr(self, field), "at least 1")
-        check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number")
+        is_positive = 0 < self.learning_rate < math.inf
+        check(is_positive, "learning_rate", self.learning_rate, "a positive number")
         for field in ("seed", "stream_steps"):
             check(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
 

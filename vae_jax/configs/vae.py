@@ -1,5 +1,6 @@
 """A VAE and its parts: objective, posterior, prior and networks."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,7 +43,8 @@ class ObjectiveConfig:
         check_name(self.name, Objective)
         check(self.num_samples >= 1, "num_samples", self.num_samples, "at least 1")
         for field in ("beta", "free_nats", "capacity", "weight", "num_warmup_steps"):
-            check(getattr(self, field) >= 0, field, getattr(self, field), "at least 0")
+            value = getattr(self, field)
+            check(0 <= value < math.inf, field, value, "at least 0, and finite")
         check_owners(self, _OF_OBJECTIVES, "an objective")
 
 
@@ -181,6 +183,12 @@ class VAEConfig:
             "network.top_dim",
             self.network.top_dim,
             f"less than latent_dim ({self.latent_dim}), of which it is a part",
+        )
+        check(
+            self.objective.name not in ("iwae", "dreg") or self.objective.num_samples > 1,
+            "objective.num_samples",
+            self.objective.num_samples,
+            f"at least 2 for {self.objective.name}, whose bound of one sample is the ELBO",
         )
         check(
             self.objective.name not in ("free_bits", "capacity")

@@ -43,6 +43,11 @@ def load(config: DataConfig) -> Dataset:
             of the class to hold out, or no other.
     """
     raw = load_raw(config.name, config.data_dir)
+    if raw.num_levels == 2 and config.noise == "fresh":
+        raise InputError(
+            f"noise is fresh and {config.name} has 2 grey levels: expected noise fixed, for there "
+            "is nothing to draw"
+        )
     x = _observe(raw, config)
     train = raw.images.reshape(len(x), -1) if config.noise == "fresh" else x
     is_held_out = _is_held_out(raw, config)
