@@ -252,7 +252,6 @@ def test_its_systems_are_the_rows_of_the_file_it_names():
     [
         "sampling",
         "evidence",
-        "training",
         "second_start",
         "variants",
         "sharding",
@@ -275,6 +274,37 @@ def table_of(block):
     return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows if "|---" not in row][
         1:
     ]
+
+
+def test_its_rates_of_training_are_those_of_the_files_it_names():
+    block = README.split("<!-- training -->")[1].split("<!-- /training -->")[0]
+    columns = []
+    for path in re.findall(r"\((benchmarks/results/\S+\.json)\)", block):
+        content = json.loads((ROOT / path).read_text())
+        assert content["meta"]["git"] in " ".join(block.split())
+        for size in content["meta"]["config"]["batch_sizes"]:
+            rows = [row for row in content["rows"] if row["batch_size"] == size]
+            columns.append({row["method"]: row for row in rows})
+
+    def cell(rows, label):
+        name, _, share = label.partition(", of the ")
+        if share:
+            value = rows[name].get(SHARES[share])
+            return "\N{EN DASH}" if value is None else f"{value:.0%}"
+        rate, ours = (rows[method]["steps_per_second"] for method in (label, "ours"))
+        return f"{rate:,.0f}" + (f" ({ours / rate:.2f} x)" if label != "ours" else "")
+
+    shown = table_of(block)
+    assert {label for label, *_ in shown} >= {*columns[0]}
+    for label, *cells in shown:
+        assert cells == [cell(rows, label) for rows in columns]
+
+
+SHARES = {
+    "products' ceiling": "share_of_gemm",
+    "roofline": "share_of_roofline",
+    "roofline of its own products": "share_of_own_products",
+}
 
 
 def block_and_rows(name):
