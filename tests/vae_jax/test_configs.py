@@ -125,6 +125,13 @@ def test_objectives_of_an_exact_divergence_refuse_parts_without_one(objective, p
         configs.VAEConfig(objective=configs.ObjectiveConfig(objective), **parts)
 
 
+def test_an_autoregressive_posterior_has_units_for_every_latent():
+    narrow = configs.PosteriorConfig("iaf", hidden_dim=4)
+    assert configs.VAEConfig(5, posterior=narrow).latent_dim == 5
+    with pytest.raises(configs.ConfigError, match=r"posterior\.hidden_dim is 4: expected at least"):
+        configs.VAEConfig(6, posterior=narrow)
+
+
 @pytest.mark.parametrize("objective", ["iwae", "dreg"])
 def test_a_bound_of_one_sample_is_not_called_importance_weighted(objective):
     with pytest.raises(configs.ConfigError, match=r"objective\.num_samples is 1: expected at"):

@@ -185,6 +185,12 @@ class VAEConfig:
             f"less than latent_dim ({self.latent_dim}), of which it is a part",
         )
         check(
+            self.posterior.name != "iaf" or self.posterior.hidden_dim >= self.latent_dim - 1,
+            "posterior.hidden_dim",
+            self.posterior.hidden_dim,
+            f"at least latent_dim - 1 ({self.latent_dim - 1}) for iaf, a unit for each order",
+        )
+        check(
             self.objective.name not in ("iwae", "dreg") or self.objective.num_samples > 1,
             "objective.num_samples",
             self.objective.num_samples,
