@@ -12,14 +12,14 @@ from vae_jax.systems import SYSTEMS
 
 OPTION = "--config"
 
-OWN_KEYS = ("project", "versions")
-"""Of a run's config.json; the others say what was asked for."""
-
 _PARTS = {"config": "", "train": "train.", "data": "data."}
 """key of the file -> how its options begin."""
 
 _OF_COMMAND = ("num_seeds", "learning_rates")
 """Keys that a person may write beside them."""
+
+_OF_RUN = ("project", "versions", "images", "text")
+"""Keys by which a run says what it was made with and of."""
 
 
 def expand(args: list[str]) -> tuple[list[str], str | None]:
@@ -95,7 +95,7 @@ def _read(path: Path) -> dict:
     if not isinstance(content, dict) or not {"system", *_PARTS} & {*content}:
         raise ConfigError(f"{path}: expected the keys system, {', '.join(_PARTS)}, or some of them")
     known = ("system", *_PARTS, *_OF_COMMAND)
-    if unknown := [key for key in content if key not in (*known, *OWN_KEYS)]:
+    if unknown := [key for key in content if key not in (*known, *_OF_RUN)]:
         raise ConfigError(f"{path}: {unknown[0]} is unknown: expected some of {', '.join(known)}")
     return content
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bayes_jax.errors import InputError
-from vae_jax.config_file import OWN_KEYS
 from vae_jax.configs import DataConfig, TextConfig, TrainConfig
 from vae_jax.provenance import PROJECT, git_hash, meta, results, versions
 from vae_jax.records import (
@@ -58,6 +57,8 @@ __all__ = [
 
 CONFIG, METRICS, REPORT = "config.json", "metrics.jsonl", "report.html"
 CHECKPOINTS, FIGURES = "checkpoints", "figures"
+
+_OWN_KEYS = ("project", "versions")  # of config.json; the others say what was asked for
 
 
 class RunConfig(NamedTuple):
@@ -239,7 +240,7 @@ def _is_leftover(path: Path) -> bool:
 
 
 def _check_same(existing: dict, config: dict, folder: Path) -> None:
-    asked = {key: value for key, value in existing.items() if key not in OWN_KEYS}
+    asked = {key: value for key, value in existing.items() if key not in _OWN_KEYS}
     if different := differences(asked, config):
         raise InputError(
             f"{folder} belongs to another run ({summary(different)}): "

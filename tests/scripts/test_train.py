@@ -10,6 +10,7 @@ import pytest
 from scipy.special import log_expit, logsumexp
 
 from vae_jax import console, runs, trained
+from vae_jax.arguments import parse_train
 from vae_jax.systems import SYSTEMS
 from vae_jax.training import EpochReport, evaluate
 
@@ -52,6 +53,12 @@ def test_the_run_folder_holds_everything(vae_run):
     metrics = runs.read_metrics(vae_run)
     assert [row["epoch"] for row in metrics] == [1, 2, 3]
     assert metrics[-1]["train"]["objective"] > metrics[0]["train"]["objective"]
+
+
+def test_the_config_of_a_run_trains_it_again(vae_run):
+    asked = trained.load(vae_run).config
+    command = parse_train(["--config", str(vae_run / runs.CONFIG)])
+    assert runs.RunConfig(command.name, command.system, command.train, command.data) == asked
 
 
 def test_the_scores_of_a_vae_agree_with_the_loops(vae_run):
