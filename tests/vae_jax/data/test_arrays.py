@@ -7,10 +7,12 @@ import pytest
 from scipy import stats
 
 from bayes_jax.errors import InputError
-from vae_jax.configs import DataConfig
+from vae_jax.configs import DataConfig, VAEConfig
 from vae_jax.data import arrays
 from vae_jax.data.fresh import fresh_bits, fresh_unit
 from vae_jax.data.sources import GivenSplit, load_raw
+from vae_jax.systems import build
+from vae_jax.systems.base import observing
 
 PARTS = ("train", "validation", "test")
 
@@ -227,6 +229,26 @@ def test_fresh_noise_keeps_levels_for_training_and_draws_the_rest_once(observati
     else:
         assert abs(seen.mean() - fresh.train.mean() / 16) < 0.005
         assert abs(fresh.test.mean() - fresh.train.mean() / 16) < 0.02
+
+
+@pytest.mark.parametrize("fresh", [fresh_bits, fresh_unit])
+def test_fresh_noise_of_bytes_is_that_of_floats(fresh):
+    """A state begins with the bytes that are stored, a step has floats."""
+    levels = np.arange(256, dtype=np.uint8)
+    of_bytes, of_floats = (
+        fresh(256)(jax.random.key(0), jnp.asarray(levels, dtype)) for dtype in (np.uint8, float)
+    )
+    np.testing.assert_array_equal(of_bytes, of_floats)
+    assert 0.3 < of_bytes.mean() < 0.7
+
+
+def test_a_vae_of_fresh_bits_begins_at_the_mean_of_its_pixels():
+    data = arrays.load(DataConfig("digits", noise="fresh"))
+    system = observing(build("vae", VAEConfig(2, (4,)), data.spec), data.observe)
+    state = jax.jit(system.init)(jax.random.key(0), jnp.asarray(data.train))
+    bias = np.asarray(state.params["decoder"]["params"]["output"]["bias"])
+    shares = np.clip(data.train.mean(axis=0) / 16, 1e-3, 1 - 1e-3)
+    np.testing.assert_allclose(1 / (1 + np.exp(-bias)), shares, atol=0.06)
 
 
 def test_bits_have_no_fresh_noise(tmp_path):
