@@ -148,10 +148,15 @@ def _width(evidence: Evidence, validation: Validation | None) -> Float[Array, ""
         return jnp.zeros(())
     if evidence.kind == EvidenceKind.SANDWICH:
         width = evidence.upper - evidence.lower
-        return jnp.maximum(jnp.mean(width) + 2 * mean_stderr(width), 0)
+        return _upper_end(jnp.mean(width), 2 * mean_stderr(width))
     if validation is None:
         return jnp.full((), jnp.nan)
-    return jnp.maximum(validation.width_interval[1], 0)  # Noise may put one side past the other.
+    return _upper_end(validation.width, validation.width_interval[1] - validation.width)
+
+
+def _upper_end(width, half_interval) -> Float[Array, ""]:
+    """Noise may put one side past the other; that says nothing against a width above 0."""
+    return jnp.maximum(width, 0) + half_interval
 
 
 class Mean(NamedTuple):

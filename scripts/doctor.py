@@ -16,7 +16,7 @@ class Doctor:
     """Check that this machine can train, save and find data.
 
     Attributes:
-        data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
+        data_dir: folder of the data sets; what it lacks is in VAE_JAX_DATA, or a cache.
     """
 
     data_dir: str | None = None

@@ -26,7 +26,7 @@ class Reproduce:
     Attributes:
         names: all, or some of flax, altosaar, vae_1, vae_5, vae_50, iwae_5, iwae_50, vamp, made,
             pixelcnn.
-        data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
+        data_dir: folder of the data sets; what it lacks is in VAE_JAX_DATA, or a cache.
         out: where the run folders and the report go.
     """
 

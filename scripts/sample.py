@@ -93,10 +93,9 @@ def draw(command: Sample, run) -> dict[str, bytes]:
     key_samples, *keys = jax.random.split(
         jax.random.key(command.seed), 1 + len(sample_figures.IMAGES)
     )
-    subject = sample_figures.Subject(
-        run.generative, run.config.system, run.seen.shape, run.seen.spec.white
-    )
     x = trained.load_data(run, data_dir=command.data_dir).test.astype("float32")
+    white = sample_figures.brightest(x, run.seen.spec)
+    subject = sample_figures.Subject(run.generative, run.config.system, run.seen.shape, white)
     drawn = sample_figures.samples(key_samples, subject, num=command.num)
     files = {"samples.png": report.png(drawn)}
     for key, (name, make) in zip(keys, sample_figures.IMAGES.items(), strict=True):

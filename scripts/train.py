@@ -46,7 +46,7 @@ def main(command: TrainCommand) -> None:
     if processes.is_first():
         tell(finished, dataset)
     for script in kind.scripts[:2]:
-        console.show(f"next: python scripts/{script} {jobs[0].folder}")
+        console.show(f"next: {console.interpreter()} scripts/{script} {jobs[0].folder}")
 
 
 def tell(finished, dataset) -> None:
@@ -57,6 +57,8 @@ def tell(finished, dataset) -> None:
 
     tables = {}
     for run in finished:
+        if line := early_end(run):
+            console.message(line)
         key = jax.random.key(run.config.train.seed)
         written = training_report.write(key, run, dataset)
         tables.setdefault(run.config.train.learning_rate, []).append(written.scores)
@@ -69,6 +71,17 @@ def tell(finished, dataset) -> None:
         if len(tables) > 1:
             console.show(f"learning rate {rate:g}")
         console.print_table(training_report.over_seeds(of_seeds))
+
+
+def early_end(run) -> str:
+    """Why a run has fewer epochs than it may have; "" where it has all."""
+    loop, progress = run.config.train, run.progress
+    if progress is None or (epoch := int(progress.epoch)) >= loop.num_epochs:
+        return ""
+    return (
+        f"{run.folder}: stopped after epoch {epoch}, {epoch - int(progress.best_epoch)} without a "
+        f"better validation objective; that of epoch {int(progress.best_epoch)} is kept"
+    )
 
 
 def train(jobs, *, to_tensorboard=False, **options):

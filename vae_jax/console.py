@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from vae_jax import compile_cache
@@ -120,6 +121,12 @@ def message(text: str) -> None:
 def warn(text: str) -> None:
     """One line that starts with "warning:"."""
     message(f"warning: {text}")
+
+
+def interpreter() -> str:
+    """The Python that runs, as a person here would call it."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def print_table(table: Table) -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from vae_jax import console
+
 SENTENCES = ["the dog sees anna", "anna hears the dog", "the dog sings", "anna sings again"]
 TINY = {
     "language_model": ["--network.width", 4, "--train.num-epochs", 1],
@@ -28,7 +30,7 @@ def text_run(request, run, corpus, tmp_path_factory):
     options = ["--train.batch-size", 10, "--data.name", corpus, "--out", folder]
     done = run("train", request.param, *TINY[request.param], *options)
     assert done.code == 0, done.err
-    assert f"next: python scripts/sample.py {folder}" in done.out
+    assert f"next: {console.interpreter()} scripts/sample.py {folder}" in done.out
     assert "infer.py" not in done.out
     assert "perplexity / token" in done.out
     return folder

@@ -151,7 +151,7 @@ def test_the_same_command_again_shows_the_finished_run(run, vae_run):
     done = run("train", "vae", *TINY, "--out", vae_run)
     assert done.code == 0
     assert "is finished" in done.err
-    assert f"next: python scripts/sample.py {vae_run}" in done.out
+    assert f"next: {console.interpreter()} scripts/sample.py {vae_run}" in done.out
     assert (vae_run / "metrics.jsonl").read_bytes() == before[0]
     assert [row["log_prob"] for row in rows_of(vae_run)] == [row["log_prob"] for row in before[1]]
 
@@ -162,7 +162,7 @@ def test_seeds_are_trained_at_once_into_runs_of_their_own(run, vae_run, tmp_path
     done = run("train", *args)
     assert done.code == 0
     assert "sd over seeds" in done.out
-    assert f"next: python scripts/sample.py {tmp_path / 'seed-0'}" in done.out
+    assert f"next: {console.interpreter()} scripts/sample.py {tmp_path / 'seed-0'}" in done.out
     seeds = [trained.load(tmp_path / f"seed-{seed}") for seed in (0, 1)]
     assert [one.config.train.seed for one in seeds] == [0, 1]
     scores = [
@@ -202,6 +202,17 @@ def test_tensorboard_has_the_epochs(run, tmp_path):
     (events,) = (tmp_path / "run" / "tensorboard").iterdir()
     assert events.read_bytes().count(b"objective/validation") == 3
     assert "images/s" in done.err
+
+
+def test_a_run_that_stopped_early_says_why(run, tmp_path):
+    options = ["--train.patience", 1, "--train.learning-rate", 0.3, "--train.num-epochs", 40]
+    done = run("train", "vae", *TINY[:4], *options, "--out", tmp_path / "run")
+    assert done.code == 0
+    progress = trained.load(tmp_path / "run").progress
+    epoch, best = int(progress.epoch), int(progress.best_epoch)
+    assert epoch < 40
+    line = f"stopped after epoch {epoch}, 1 without a better validation objective; that of epoch"
+    assert f"{line} {best} is kept" in done.err
 
 
 def test_progress_tells_the_elbo_of_an_objective_that_is_another():

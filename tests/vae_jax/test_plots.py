@@ -214,6 +214,14 @@ def test_training_curves_mark_the_best_epoch():
     assert high > validation.max() + 1
 
 
+def test_curves_of_a_short_run_are_whole():
+    validation = np.array([-60.0, -30.0, -20.0])
+    curve = plots.Curve("vae", np.arange(1, 4), None, validation)
+    low, high = rendered(plots.training_curves([curve])).axes[0].get_ylim()
+    assert low < -60
+    assert high > -20
+
+
 def test_a_ladder_shows_every_value_and_its_error():
     values, stderrs = np.array([-18.0, -17.0, np.nan]), np.array([0.5, 0.0, np.nan])
     names, kinds = ["elbo", "quadrature", "failed"], ["lower", "exact", "estimate"]

@@ -13,9 +13,11 @@ from scipy import stats
 from bayes_jax.errors import InputError
 from bayes_jax.exact import linear_gaussian
 from bayes_jax.model import GenerativeModel
+from vae_jax.configs import ObservationSpec
 from vae_jax.sample_figures import (
     IMAGES,
     Subject,
+    brightest,
     latent_walk,
     lower_halves,
     subject,
@@ -132,3 +134,11 @@ def test_images_are_spread_evenly():
     x = np.arange(10.0)[:, None]
     np.testing.assert_array_equal(subject.spread(x, 3)[:, 0], [0, 3, 6])
     np.testing.assert_array_equal(subject.spread(x, 99), x)
+
+
+def test_a_count_that_stands_out_does_not_darken_the_others():
+    x = np.concatenate([np.zeros(500), np.repeat([1, 2, 4], 100), [5000]]).reshape(-1, 3)
+    counts = ObservationSpec(3, "poisson", num_levels=5001)
+    assert brightest(x, counts) == 4
+    assert brightest(0 * x, counts) == 5000
+    assert brightest(x / 5000, ObservationSpec(3, "bernoulli")) == 1

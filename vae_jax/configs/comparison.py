@@ -79,7 +79,7 @@ class CompareConfig:
             made, pixelcnn, transformer, mixture; with bernoulli hmm; with gaussian linear_vae,
             ppca, factor_analysis, mixture_of_factor_analysers.
         seeds: training seeds per model; with several the table shows their spread.
-        data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
+        data_dir: folder of the data sets; what it lacks is in VAE_JAX_DATA, or a cache.
         data_seed: of the 70/10/20 split and of the dequantization noise.
         latent_dim: of the models of the table.
         train: the training loop.

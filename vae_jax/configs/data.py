@@ -66,7 +66,7 @@ class DataConfig:
             gaussian_shared, gaussian_fixed, continuous_bernoulli (dequantized to (0, 1)),
             discretized_logistic, logistic_mixture, categorical (whole levels), poisson,
             negative_binomial (counts).
-        data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
+        data_dir: folder of the data sets; what it lacks is in VAE_JAX_DATA, or a cache.
         seed: of the 70/10/20 split (of images; freyfaces: stretches of the film; olivetti: people)
             and of the noise.
         noise: fixed (bits by a threshold at half the levels, pixels dequantized once), or fresh:

@@ -21,7 +21,7 @@ class TextConfig:
             become `<unk>`. With 1 there is no `<unk>`, and one never seen is refused.
         max_length: most tokens of a row, its end token counted; longer sentences are cut. As long
             as the longest sentence if unset.
-        data_dir: folder of the data sets; VAE_JAX_DATA, then a cache, if unset.
+        data_dir: folder of the data sets; what it lacks is in VAE_JAX_DATA, or a cache.
         seed: of the 70/10/20 split.
     """
 

@@ -20,8 +20,7 @@ class TrainConfig:
         patience: stop after so many epochs without a better validation value; the best is kept.
         seed: of initialisation, shuffling and noise.
         schedule: how the rate falls: constant, cosine (to zero), staged (Burda et al. 2016: eight
-            stages, each three times as long and 10^(1/7) times slower). It spans num_epochs, also
-            where a resumed run has more of them.
+            stages, each three times as long and 10^(1/7) times slower). It spans num_epochs.
         stream_steps: 0 keeps the training data on the device; otherwise they stay on the host, and
             the examples of so many steps are sent at a time, while those before are trained on.
     """

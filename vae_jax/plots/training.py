@@ -65,7 +65,7 @@ def _plateau(curves: Sequence[Curve]) -> tuple[float, float]:
     """Limits that show where curves end and not how low they began."""
     lines = [line for curve in curves for line in (curve.validation, curve.train)]
     lines = [line[np.isfinite(line)] for line in lines if line is not None]
-    low = min(float(np.quantile(line, 0.2)) for line in lines)
+    low = min(float(np.quantile(line, 0.2 if len(line) >= 20 else 0)) for line in lines)
     high = max(float(line.max()) for line in lines)
     margin = 0.08 * (high - low) or 1.0
     return low - margin, high + margin

@@ -11,10 +11,10 @@ from vae_jax import report
 from vae_jax.sample_figures.grids import interpolations, reconstructions, samples
 from vae_jax.sample_figures.latent_walk import walk
 from vae_jax.sample_figures.lower_halves import halves
-from vae_jax.sample_figures.subject import Subject, spread
+from vae_jax.sample_figures.subject import Subject, brightest, spread
 from vae_jax.sample_figures.unit_traversals import traversals
 
-__all__ = ["IMAGES", "Subject", "samples", "spread"]
+__all__ = ["IMAGES", "Subject", "brightest", "samples", "spread"]
 
 
 def _png(draw: Callable) -> Callable[..., bytes]:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Num
 from bayes_jax.errors import InputError
 from bayes_jax.model import GenerativeModel, Guide, LatentModel
 from vae_jax import latent_images
+from vae_jax.configs import ObservationSpec
 
 
 class Subject(NamedTuple):
@@ -17,7 +18,7 @@ class Subject(NamedTuple):
         generative: the model.
         name: what to call it.
         shape: (height, width).
-        white: the brightest pixel, the spec's.
+        white: what is drawn white, see `brightest`.
     """
 
     generative: GenerativeModel
@@ -51,6 +52,13 @@ class Subject(NamedTuple):
     def images(self, x: Num[Array | np.ndarray, "image dim"]) -> np.ndarray:
         """Observations, or means of pixels, as images."""
         return latent_images.to_images(x, self.shape, white=self.white)
+
+
+def brightest(x: Num[np.ndarray, "image dim"], spec: ObservationSpec) -> float:
+    """What is drawn white: the spec's, and of counts, which have no end, what 1 % lie above."""
+    if spec.representation != "counts" or not np.any(x):
+        return spec.white
+    return float(np.quantile(x[x > 0], 0.99))
 
 
 def spread(x: Num[np.ndarray, "image dim"], num: int) -> Num[np.ndarray, "chosen dim"]:
