@@ -64,6 +64,7 @@ def test_the_example_is_trained_scored_and_sampled(tree):
     run(tree, "scripts/sample.py", "runs/independent")
 
 
+@pytest.mark.slow
 def test_the_example_is_a_row_of_the_comparison(tree):
     """Its exact evidence is the sum of its pixels' logs, by counting."""
     code = (

@@ -132,6 +132,7 @@ def test_the_third_example_is_short():
     assert len(code("3. Bring your own decoder", "python").strip().splitlines()) <= 20
 
 
+@pytest.mark.slow
 def test_pure_functions_give_exact_and_bounded_evidence_in_the_same_nats():
     names = run(
         "2. As pure functions",

@@ -129,6 +129,7 @@ def test_no_warm_up_keeps_what_the_guide_knows():
     np.testing.assert_array_equal(after.tuning.step_size, state.tuning.step_size)
 
 
+@pytest.mark.slow
 def test_a_gaussian_of_condition_1e8_from_far_out():
     """Standard deviations 1e-2 and 1e2 along turned axes, starts 1e4 narrow ones away."""
     turn = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])

@@ -106,6 +106,7 @@ def test_some_chains_start_from_the_prior_beside_a_guide(nonlinear_case):
     assert np.all(jnp.std(many.positions[:-4], axis=0) < 0.9 * spread)
 
 
+@pytest.mark.slow
 def test_a_rough_force_costs_acceptance_and_no_accuracy(nonlinear_case):
     """bfloat16 forces: the draws' log joint is in full precision, their moments are right."""
     case = nonlinear_case

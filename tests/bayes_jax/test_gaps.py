@@ -70,6 +70,7 @@ def check_against_closed_form(gaps: Gaps, expected: Divergences):
         assert np.max(np.abs(standardised)) < 5.5
 
 
+@pytest.mark.slow
 def test_gaps_are_the_divergences(linear_case):
     """A guide that is shifted, too wide and diagonal, against the exact evidence."""
     x, log_evidence = tiled(linear_case)

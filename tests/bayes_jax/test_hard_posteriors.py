@@ -74,6 +74,7 @@ def _one_sided(x):
     return dist.Normal(jnp.mean(x)[None], 0.15).to_event(1)
 
 
+@pytest.mark.slow
 def test_a_guide_that_misses_a_mode_is_found_out():
     """The decoder is symmetric in z: chains from the guide agree, those from the prior do not."""
     model = LatentModel(dist.Normal(jnp.zeros(1), 1.0).to_event(1), _symmetric)

@@ -48,6 +48,7 @@ def test_mean_weight_is_the_evidence(every_case):
     assert abs(float(jnp.mean(relative)) - 1) < 4 * float(pooled)
 
 
+@pytest.mark.slow
 def test_bound_rises_with_samples_and_stays_below(case):
     nats_below = []
     x, log_evidence = jnp.tile(case.x, (16, 1)), jnp.tile(case.log_evidence, 16)

@@ -63,6 +63,7 @@ def test_hmc_moments(cases, name):
     check_moments(hmc_draws(case), case.mean[ROWS], case.covariance[ROWS])
 
 
+@pytest.mark.slow
 def test_hmc_moments_with_a_guide(nonlinear_case):
     draws = sample_posterior(
         jax.random.key(1),
@@ -194,6 +195,7 @@ def test_one_chain_in_a_stiff_tail_gets_out():
 SHORT = {"num_chains": 2, "num_warmup": 10, "num_samples": 5}
 
 
+@pytest.mark.slow
 def test_batch_size_and_offset_change_nothing_and_rows_have_their_own_noise(linear_case):
     """A short run: an accept decision that rounding turns sends a chain elsewhere for good."""
 
@@ -216,6 +218,7 @@ def tree_density(z, datum):
     return -0.5 * (z["scalar"] - datum["loc"]) ** 2 - 0.5 * jnp.sum(pair**2) + 123.0
 
 
+@pytest.mark.slow
 def test_pytree_positions_and_data_against_the_closed_form():
     num_rows, num_chains, num_draws = 6, 16, 300
     loc, slope, scale = np.linspace(-3, 3, num_rows), np.array([0.5, -2.0]), np.array([0.4, 3.0])

@@ -34,6 +34,7 @@ def test_its_own_noise_is_replaced():
     np.testing.assert_allclose(likelihood.variance, 0.09, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_best_noise_is_that_of_the_data():
     keys = jax.random.split(KEY, 2)
     x = jax.random.normal(keys[0], (40, 2)) @ LOADING.T + 0.3 * jax.random.normal(keys[1], (40, 3))

@@ -104,6 +104,7 @@ def _no_prior(model, z, x):
     return model.likelihood(z).log_prob(x) - 5e-5 * jnp.sum(z**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "density"),
     [("linear", _wrong_scale), ("rate", _no_jacobian), ("poisson", _no_prior)],

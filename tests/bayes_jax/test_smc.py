@@ -8,6 +8,7 @@ import pytest
 from bayes_jax import EvidenceKind, InputError, smc_evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "from_guide"),
     [
@@ -74,6 +75,7 @@ def check_mean(evidence, exact, *, most):
     assert 0.6 < np.sqrt((error**2).mean() / (stderr**2).mean()) < 1.6
 
 
+@pytest.mark.slow
 def test_batch_size_and_offset_change_nothing(linear_case):
     options = {"num_particles": 8, "num_temperatures": 5, "num_runs": 2, "num_moves": 2}
     key, model, x = jax.random.key(3), linear_case.model, linear_case.x[:12]

@@ -51,6 +51,7 @@ def divergences(case, loc, covariance):
     return 0.5 * (trace + distance - shift.shape[1] + log_ratio)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "most"), [("mean_field", 0.003), ("full_rank", 1e-4)])
 def test_fit_is_the_closed_form_optimum(linear_case, family, most):
     """Location and covariance, as the divergence they lose over the best of the family.
@@ -146,6 +147,7 @@ def test_batch_size_and_offset_change_nothing(linear_case):
     np.testing.assert_allclose(whole[1:], tail, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_batch_size_does_not_say_when_an_observation_stops(linear_case):
     """Alone or beside others that go on for longer; a toss-up may be tipped by rounding."""
     x = linear_case.x[:20]

@@ -60,6 +60,7 @@ def test_mean_weights_back_are_one_over_the_evidence(published):
     assert abs(deviation(weights)) < 4
 
 
+@pytest.mark.slow
 def test_the_sides_stand_above_and_below_and_come_together(published):
     reference = linear_gaussian()
     z, x = simulate(jax.random.key(3), reference.model, 1000)

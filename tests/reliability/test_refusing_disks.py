@@ -23,6 +23,7 @@ def run(program, *options, most_bytes="unlimited"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["full", "read_only", "denied"])
 def test_every_writer_leaves_what_was_there(tmp_path, fault):
     done = run(WRITERS, tmp_path, fault)

@@ -75,6 +75,7 @@ def test_without_labels_all_rows_are_scored(run, tmp_path):
     assert json.loads((tmp_path / "out" / "results.json").read_text())["rows"] == []
 
 
+@pytest.mark.slow
 def test_a_csv_and_an_npz_of_the_same_rows_have_the_same_scores(run, tmp_path):
     x, y = table()
     write_csv(tmp_path / "table.csv", x, y)

@@ -38,6 +38,7 @@ def little(monkeypatch):
     return script
 
 
+@pytest.mark.slow
 def test_rows_are_the_published_scores_of_runs_that_can_be_loaded(little, tmp_path, capsys):
     command = little.Reproduce(("flax", "altosaar"), out=tmp_path)
     little.main(command)

@@ -90,6 +90,7 @@ def test_every_latent_unit_has_a_row(vae_run):
     assert sum(row["kl"] for row in rows) == pytest.approx(float(kl), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_collapsed_model_is_told_of(run, tmp_path):
     """A KL of a thousandfold weight leaves nothing in z."""
     options = ["--objective.name", "beta", "--objective.beta", 1000, "--train.learning-rate", 0.01]
@@ -156,6 +157,7 @@ def test_the_same_command_again_shows_the_finished_run(run, vae_run):
     assert [row["log_prob"] for row in rows_of(vae_run)] == [row["log_prob"] for row in before[1]]
 
 
+@pytest.mark.slow
 def test_seeds_are_trained_at_once_into_runs_of_their_own(run, vae_run, tmp_path):
     """One table shows their mean and spread, and each goes on as if it had been alone."""
     args = ["vae", *TINY, "--num-seeds", 2, "--out", tmp_path]

@@ -34,6 +34,7 @@ def fitted(name, config, dataset, **options):
     return system.generative(result.state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     ["made", *(pytest.param(name, marks=pytest.mark.long) for name in ("pixelcnn", "transformer"))],

@@ -103,6 +103,7 @@ def conjugate():
     return Conjugate()
 
 
+@pytest.mark.slow
 def test_weights_are_drawn_from_the_conjugate_posterior(conjugate):
     def drawn(key):
         return conjugate.walk(conjugate.warm, key, 600)

@@ -24,6 +24,7 @@ def plain(images, kernel, strides=(1, 1), **options):
     return jax.lax.conv_general_dilated(images, kernel, strides, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", CASES)
 @pytest.mark.parametrize("shape", [(7, 8), (8, 5)])
 def test_values_and_gradients_are_those_of_lax(options, shape):

@@ -125,6 +125,7 @@ def test_a_model_without_a_guide_has_no_gaps():
     assert gap_table.decomposition(entries) is None
 
 
+@pytest.mark.slow
 def test_rows_of_a_linear_decoder_are_its_divergences():
     """A diagonal guide off by a third of a scale: both gaps have a closed form."""
     params = linear_gaussian.LinearGaussian(

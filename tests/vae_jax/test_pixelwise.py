@@ -89,6 +89,7 @@ def test_draws_have_the_density(network, head):
     assert np.all(np.abs(np.asarray(x).mean(axis=0) - means) < 4.5 * stderr + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("head", "context"), [("categorical", 0), ("logistic_mixture", 3)])
 def test_pixel_by_pixel_the_features_are_those_of_one_pass(network, head, context):
@@ -99,6 +100,7 @@ def test_pixel_by_pixel_the_features_are_those_of_one_pass(network, head, contex
     np.testing.assert_allclose(found, whole.reshape(found.shape), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("head", LEVELS)
 def test_a_pixel_sees_all_pixels_before_it_and_no_other(network, head):
@@ -116,6 +118,7 @@ def test_a_pixel_sees_all_pixels_before_it_and_no_other(network, head):
     np.testing.assert_array_equal(sees, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_context_moves_every_pixel(network):
     density = some(network, context=3)
@@ -125,6 +128,7 @@ def test_a_context_moves_every_pixel(network):
     assert np.all(np.abs(slope).max(axis=1) > 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head", [name for name in configs.REPRESENTATIONS if name not in ("bernoulli", *LEVELS)]
 )

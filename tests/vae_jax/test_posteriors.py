@@ -49,6 +49,7 @@ def test_density_integrates_to_one(name):
     np.testing.assert_allclose(density.sum() * float(axis[1] - axis[0]) ** 2, 1, atol=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("latent_dim", [1, 2, 5])
 def test_draws_know_their_density(name, latent_dim):

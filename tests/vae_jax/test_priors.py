@@ -59,6 +59,7 @@ def test_the_table_and_the_configs_name_the_same_families():
     assert set(NAMES) == set(typing.get_args(configs.PriorName))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_density_integrates_to_one_and_is_that_of_its_draws(name):
     assert_lawful(some(name))

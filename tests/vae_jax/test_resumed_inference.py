@@ -117,6 +117,7 @@ class Killed(Exception):
     """Stands for a process that is no more."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hmc", "annealing", "q*"])
 def test_killed_in_any_chunk_it_ends_as_unbroken(unbroken, tmp_path, name):
     """The chunk itself is lost, not what was saved before it."""
@@ -147,6 +148,7 @@ def test_a_kill_between_two_saves_costs_what_came_after_the_first(unbroken, tmp_
 
 
 # Of annealing below, from both sides.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hmc", "q*", *(long(name) for name in ("far", *LONG))])
 def test_the_numbers_are_those_of_the_plain_engine(tmp_path, monkeypatch, name):
     """Up to rounding: few moves, for a decision that it turns sends a chain elsewhere for good."""

@@ -275,6 +275,7 @@ def test_decoder_starts_at_the_means_of_the_data(digits, spec):
     np.testing.assert_allclose(latent.likelihood(jnp.zeros(2)).mean, mean, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_evidence_of_the_vae_is_annealed(trained_vae, digits):
     x = digits["bernoulli"][1][:16]
     model = build("vae", SMALL["vae"], BERNOULLI).generative(trained_vae)

@@ -67,6 +67,7 @@ def test_starts_that_make_no_sense_are_named(cases):
         init(x=0.5 * case.x)
 
 
+@pytest.mark.slow
 def test_steps_are_read_off_the_table_and_chains_do_not_see_each_other(cases, check_walk_is_blind):
     """Adaptation inside the walk, to any chain's own past, would void the bound."""
     check_walk_is_blind(cases("nonlinear_bernoulli"))

@@ -23,6 +23,7 @@ def test_mean_weight_is_the_evidence(cases, check_mean_weight, name, from_guide)
     check_mean_weight(cases(name), from_guide=from_guide)
 
 
+@pytest.mark.slow
 def test_mean_weight_is_the_evidence_over_paths_that_are_drawn_anew(linear_case):
     """Few chains on each of many paths: a path that looked at its chains would bias the mean."""
     x = jnp.tile(linear_case.x[:1], (6000, 1))
@@ -44,6 +45,7 @@ def test_batch_size_and_offset_change_nothing(linear_case):
     assert len(np.unique(whole.lower)) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transition", ["hmc", "hmc_bfloat16"])
 def test_gradients_are_counted(linear_case, transition):
     """Against gradients counted on the host, those of the pilot included."""

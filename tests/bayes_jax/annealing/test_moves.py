@@ -36,6 +36,7 @@ def tempered_draws(key):
     return jnp.interp(jax.random.uniform(key, (NUM_CHAINS,)), cumulative, grid)[:, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(TRANSITIONS))
 def test_moves_keep_the_tempered_posterior_and_are_reversible(name):
     """Chains that start in f_beta stay in it, and (before, after) is as (after, before)."""

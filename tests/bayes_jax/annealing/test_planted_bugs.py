@@ -43,6 +43,7 @@ def _adapting(move):
     return adapted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "bug"),
     [
@@ -58,6 +59,7 @@ def test_weights_that_are_biased_are_seen(plant, check_mean_weight, linear_case,
         check_mean_weight(linear_case, **options)
 
 
+@pytest.mark.slow
 def test_adaptation_inside_the_anneal_is_seen(monkeypatch, check_walk_is_blind, linear_case):
     hmc = TRANSITIONS["hmc"]
     monkeypatch.setitem(TRANSITIONS, "hmc", hmc._replace(move=_adapting(hmc.move)))

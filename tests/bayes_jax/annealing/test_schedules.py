@@ -90,6 +90,7 @@ def test_schedules_that_make_no_sense_are_named(linear_case, schedule, message):
         annealed_evidence(jax.random.key(0), linear_case.model, linear_case.x, schedule=schedule)
 
 
+@pytest.mark.slow
 def test_given_temperatures_are_walked(linear_case):
     """The sigmoid schedule given as an array is the sigmoid schedule."""
     options = {"num_chains": 2, "num_temperatures": 6, "transition": "elliptical"}

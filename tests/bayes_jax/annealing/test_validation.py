@@ -111,6 +111,7 @@ def test_weights_back_and_forth_are_unbiased(guide, transition, schedule):
         assert abs(ratio.mean() - 1) < 4 * stderr
 
 
+@pytest.mark.slow
 def test_width_and_certificate_cover_the_truth():
     """Fifty validations of few temperatures: the certificate holds, the interval is honest."""
     reference = REFERENCES["linear_gaussian"]()

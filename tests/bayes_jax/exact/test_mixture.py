@@ -121,6 +121,7 @@ def test_scikit_learns_score_at_the_same_params(covariance):
     np.testing.assert_allclose(found, peer.score_samples(np.asarray(x)), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_em_never_falls_and_the_fit_beats_the_truth(case):
     options, params, x = case
     smoothing = 1.0 if options["likelihood"] == "bernoulli" else 1e-3

@@ -29,6 +29,7 @@ def narrow_linear_gaussian(latent, scale=0.02) -> LinearGaussian:
     return LinearGaussian(loading, jnp.arange(5.0), jnp.full(5, scale**2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent", [1, 2, 3])
 def test_linear_gaussian_equals_the_closed_form(latent):
     params = narrow_linear_gaussian(latent)

@@ -39,6 +39,7 @@ def generative(name, config):
     return system.generative(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "config", "expected"),
     [

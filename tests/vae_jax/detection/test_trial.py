@@ -45,6 +45,7 @@ def test_moments_are_those_of_the_fitted_rows_alone():
     np.testing.assert_allclose(found, [[-1, 0], [1, 0], [99, 1]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*QUICK, "vae_elbo"])
 def test_every_detector_finds_what_lies_far_out(name, rows):
     x = standardise(rows.x, np.flatnonzero(~rows.is_anomaly))

@@ -89,6 +89,7 @@ def test_n_grams_go_on_as_they_say():
     check_frequencies(model.continuations(KEY, np.array([2]), 1000), [2], log_prob)
 
 
+@pytest.mark.slow
 def test_a_latent_is_found_that_explains_the_beginning():
     """p(row | prefix) of a text VAE, z summed out on a lattice; 1000 particles are nearly exact."""
     config = TextVAEConfig(latent_dim=2, encoder=SMALL, decoder=SMALL)
