@@ -198,12 +198,14 @@ def summary(rows: list[dict], config: dict) -> str:
             halves = f"bfloat16 {half:.2f} times float32"
         peers = ", ".join(f"{ratio:.2f} x {name}" for name, ratio in of_peers.items())
         ours = next(r for r in rows if (r["batch_size"], r["method"]) == (batch_size, OURS))
+        peak = ours["peak_mebibytes"]
+        memory = "" if peak is None else f"{peak:.0f} MiB, "
         parts.append(
             f"batch {batch_size}: {ours['steps_per_second']:.0f} steps/s, {peers}, "
             f"{ours['share_of_gemm']:.0%} of the products' ceiling, "
             f"{ours['share_of_roofline']:.0%} of the roofline "
             f"({ours['share_of_own_products']:.0%} with the products' own shapes), "
-            f"{ours['peak_mebibytes']:.0f} MiB, fresh bits cost {fresh - 1:.0%} "
+            f"{memory}fresh bits cost {fresh - 1:.0%} "
             f"more, {num_seeds} seeds at once {cost:.2f} times one, {halves}"
         )
     return "; ".join(parts)
